@@ -1,0 +1,1 @@
+//! Messages, handlers, protocols and the host of Semel, without any adapter.

@@ -1,0 +1,1 @@
+//! Semel's HTTP edge.

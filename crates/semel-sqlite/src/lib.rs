@@ -1,0 +1,1 @@
+//! Semel's embedded store and queue: one SQLite file.

@@ -1,0 +1,1 @@
+//! Exactly-once message processing without distributed transactions.

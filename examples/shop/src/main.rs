@@ -1,0 +1,2 @@
+//! A shop on Semel: orders, payments, shipping, marketing, and a day of chaos.
+fn main() {}

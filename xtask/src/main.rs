@@ -1,0 +1,2 @@
+//! Development tasks: demo, test, bench, tidy.
+fn main() {}
