@@ -1,1 +1,28 @@
-//! Exactly-once message processing without distributed transactions.
+//! Exactly-once message processing, without distributed transactions.
+//!
+//! This is the crate that services use. See the
+//! [README](https://docs.rs/semel) for the first program, and [`Host`] for how it runs.
+
+#[doc(no_inline)]
+pub use semel_core as core;
+pub use semel_core::broker::DeadReason;
+pub use semel_core::protocols::{AtLeastOnce, Transactional};
+pub use semel_core::retry::RetryPolicy;
+pub use semel_core::{
+    Backend, Clock, Context, Endpoint, Entropy, Envelope, Failure, Host, HostError, Keyed,
+    ManualClock, Message, Order, Settings, StoreError, SystemClock, SystemEntropy, Timestamp,
+};
+pub use semel_derive::Message;
+#[cfg(feature = "http")]
+pub use semel_http as http;
+#[cfg(feature = "sqlite")]
+pub use semel_sqlite as sqlite;
+
+mod url;
+
+pub use url::{OpenError, open, open_existing};
+
+/// What most services import.
+pub mod prelude {
+    pub use crate::{Backend, Context, Endpoint, Failure, Host, Keyed, Message};
+}

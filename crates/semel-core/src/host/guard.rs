@@ -1,0 +1,94 @@
+//! Runs a handler such that its panics and its slowness stay its own.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+
+use super::threads::Threads;
+use crate::handler::{BoxFuture, Decision, Handler, Style};
+use crate::protocols::Business;
+use crate::{Context, Envelope, Failure};
+
+/// A handler with one message, under a deadline.
+pub(super) struct Guard {
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) deadline: Duration,
+    pub(super) threads: Arc<Threads>,
+}
+
+impl Business for Guard {
+    fn run(
+        &self,
+        state: Option<Bytes>,
+        context: Context,
+    ) -> BoxFuture<'_, Result<Decision, Failure>> {
+        Box::pin(async move {
+            let attempt = match self.handler.style() {
+                Style::Plain => self.run_plain(state, context),
+                Style::Async => self.run_async(state, context),
+            };
+            match tokio::time::timeout(self.deadline, attempt).await {
+                Ok(result) => result,
+                Err(_) => Err(self.too_slow()),
+            }
+        })
+    }
+}
+
+impl Guard {
+    fn run_plain(
+        &self,
+        state: Option<Bytes>,
+        context: Context,
+    ) -> BoxFuture<'_, Result<Decision, Failure>> {
+        let (handler, envelope) = (self.handler.clone(), self.envelope.clone());
+        let call = move || {
+            // A plain handler's future is ready when it is first polled.
+            handler.run(state.as_deref(), &envelope, context).now_or_never()
+        };
+        let call = move || contain(std::panic::catch_unwind(AssertUnwindSafe(call)));
+        let answer = self.threads.call(call);
+        Box::pin(async move {
+            match answer.await {
+                Ok(Ok(Some(result))) => result,
+                Ok(Err(failure)) => Err(failure),
+                Ok(Ok(None)) | Err(_) => Err(Failure::retry("the handler ended without a result")),
+            }
+        })
+    }
+
+    fn run_async(
+        &self,
+        state: Option<Bytes>,
+        context: Context,
+    ) -> BoxFuture<'_, Result<Decision, Failure>> {
+        Box::pin(async move {
+            let attempt = self.handler.run(state.as_deref(), &self.envelope, context);
+            contain(AssertUnwindSafe(attempt).catch_unwind().await)?
+        })
+    }
+
+    fn too_slow(&self) -> Failure {
+        if self.handler.style() == Style::Plain {
+            // Its thread may never come back.
+            self.threads.replace_one();
+        }
+        let deadline = self.deadline;
+        Failure::retry(format!("the {:?} did not return within {deadline:?}", self.handler))
+    }
+}
+
+fn contain<T>(result: Result<T, Box<dyn Any + Send>>) -> Result<T, Failure> {
+    result.map_err(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        Failure::retry(format!("the handler panicked: {}", text.as_deref().unwrap_or("no text")))
+    })
+}

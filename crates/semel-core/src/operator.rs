@@ -1,0 +1,95 @@
+//! What a person can see and do.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::broker::{DeadReason, FailureRecord, Receipt};
+use crate::store::StoreError;
+use crate::{Envelope, EnvelopeError, Timestamp};
+
+/// The state of one endpoint's queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointReport {
+    /// The name of its protocol, once a worker has registered it.
+    pub protocol: Option<String>,
+    /// The types it subscribes to.
+    pub subscriptions: Vec<String>,
+    /// When a worker last registered it.
+    pub registered_at: Option<Timestamp>,
+    /// Messages that can be received now.
+    pub ready: u64,
+    /// Messages that wait for their time: delayed ones and retries.
+    pub delayed: u64,
+    /// Messages that a worker holds under a lease.
+    pub in_flight: u64,
+    /// When the oldest message was queued.
+    pub oldest: Option<Timestamp>,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// Identities of processed messages that are remembered.
+    pub inbox: u64,
+    /// Effects of committed attempts that wait for their dispatch.
+    pub finisher_backlog: u64,
+    /// Entities with state.
+    pub entities: u64,
+}
+
+/// The state of everything, by endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Each endpoint that is registered or has messages.
+    pub endpoints: BTreeMap<String, EndpointReport>,
+}
+
+/// A message parked for a person.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Its number, stable while it is dead.
+    pub number: i64,
+    /// Which endpoint parked it.
+    pub endpoint: String,
+    /// The protocol of that endpoint, where known.
+    pub protocol: Option<String>,
+    /// The message, or why the bytes that came are none.
+    pub envelope: Result<Envelope, EnvelopeError>,
+    /// The data as it came.
+    pub raw: bytes::Bytes,
+    /// Why it is here.
+    pub reason: DeadReason,
+    /// When it came here.
+    pub dead_since: Timestamp,
+    /// How often it was delivered.
+    pub deliveries: u32,
+    /// The attempts that failed, oldest first (the newest 20).
+    pub failures: Vec<FailureRecord>,
+    /// Settling with it decides the dead letter's fate: `Release` replays it, `Ack` removes it.
+    pub receipt: Receipt,
+}
+
+/// Which dead letters to list.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetterFilter {
+    /// Only those of this endpoint.
+    pub endpoint: Option<String>,
+    /// Only those with a larger number.
+    pub after: i64,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// The view of a person who operates the services.
+///
+/// # Contract
+/// Looking changes nothing and never blocks a worker.
+#[async_trait]
+pub trait Operator: Send + Sync + 'static {
+    /// The state of everything.
+    async fn inspect(&self) -> Result<Report, StoreError>;
+
+    /// Dead letters by number.
+    async fn dead_letters(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// One dead letter.
+    async fn dead_letter(&self, number: i64) -> Result<Option<DeadLetter>, StoreError>;
+}

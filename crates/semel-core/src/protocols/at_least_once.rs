@@ -1,0 +1,96 @@
+//! `at_least_once`: the baseline. No deduplication at all.
+
+use async_trait::async_trait;
+
+use super::{Outcome, Places, Processed, Protocol, Step, Work};
+use crate::broker::{BrokerLimits, SendOutcome, Settlement, SettleOutcome};
+use crate::context::outgoing;
+use crate::operator::DeadLetter;
+use crate::store::{Change, Expect, Keep, StoreLimits, WriteOutcome};
+use crate::{Envelope, Store, StoreError};
+
+/// Commit the state, send the effects, settle: each on its own.
+///
+/// For handlers that are idempotent by themselves. A duplicate, or a crash between any two of the
+/// writes, repeats the state change and the effects: it promises only `NoLostMessages` and
+/// `NoLostEffects`.
+///
+/// Budget: 1 read, 1 write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AtLeastOnce;
+
+#[async_trait]
+impl Protocol for AtLeastOnce {
+    fn name(&self) -> &'static str {
+        "at-least-once"
+    }
+
+    fn check(&self, _: &StoreLimits, _: &BrokerLimits) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn process(&self, work: &Work<'_>) -> Outcome {
+        let Places { store, broker, clock, .. } = work.places;
+
+        work.begin(Step::LoadEntity);
+        let entity = match store.read(&work.entity_key()).await {
+            Ok(entity) => entity,
+            Err(error) => return error.into(),
+        };
+        let (state, expect) = match entity {
+            Some(item) => (Some(item.value), Expect::Version(item.version)),
+            None => (None, Expect::Absent),
+        };
+
+        work.begin(Step::RunHandler);
+        let decision = match work.handler.run(state, work.context()).await {
+            Ok(decision) => decision,
+            Err(failure) => return Outcome::HandlerFailed(failure),
+        };
+
+        work.begin(Step::CommitState);
+        let key = work.entity_key();
+        let put = Change::Put { key, value: decision.state, expect, keep: Keep::Always };
+        match store.write(vec![put]).await {
+            WriteOutcome::Applied(_) => {}
+            WriteOutcome::Conflict(_) => return Outcome::Conflict,
+            WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => return error.into(),
+        }
+
+        work.begin(Step::Dispatch);
+        let messages = outgoing(work.endpoint, work.envelope, decision.effects, clock.now());
+        if !messages.is_empty() {
+            for sent in broker.send(messages).await {
+                match sent {
+                    SendOutcome::Sent => {}
+                    SendOutcome::Refused(error) | SendOutcome::Unknown(error) => {
+                        return error.into();
+                    }
+                }
+            }
+        }
+
+        work.ack(Outcome::Processed).await
+    }
+
+    async fn processed(
+        &self,
+        _: &str,
+        _: &Envelope,
+        _: &dyn Store,
+    ) -> Result<Processed, StoreError> {
+        Ok(Processed::Unknown)
+    }
+
+    async fn finish(&self, _: &str, _: Places<'_>) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
+    async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome {
+        match places.broker.settle(&dead.receipt, Settlement::Ack).await {
+            SettleOutcome::Settled => Outcome::Processed,
+            SettleOutcome::Stale => Outcome::LeaseLost,
+            SettleOutcome::Unknown(error) => error.into(),
+        }
+    }
+}

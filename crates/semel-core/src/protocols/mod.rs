@@ -1,0 +1,212 @@
+//! Protocols: how a delivery becomes one state change and its effects.
+//!
+//! Each is one file of straight-line code over [`Store`] and [`Broker`]: no clock, no random source
+//! and no spawning inside. Their steps carry the labels of [`Step`].
+
+mod at_least_once;
+mod outbox_record;
+mod transactional;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use at_least_once::AtLeastOnce;
+pub use transactional::Transactional;
+
+use crate::broker::{BrokerLimits, Receipt, SettleOutcome, Settlement};
+use crate::context::Context;
+use crate::handler::{BoxFuture, Decision};
+use crate::operator::DeadLetter;
+use crate::store::{ItemKey, QueueHome, Space, StoreLimits, Trouble};
+use crate::{Broker, Clock, Envelope, Failure, Store, StoreError};
+
+/// The names of the steps that protocols are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Read the entity.
+    LoadEntity,
+    /// Run the handler on state and message.
+    RunHandler,
+    /// Write the state, and all else that shares its fate.
+    CommitState,
+    /// Look up whether the message was processed before.
+    CheckInbox,
+    /// Hand committed messages to the broker.
+    Dispatch,
+    /// Remove the record of what was dispatched.
+    ClearOutbox,
+    /// Tell the broker that the delivery is done.
+    Settle,
+}
+
+/// Runs the user's handler once. The host's implementation adds a deadline and contains panics.
+pub trait Business: Send + Sync {
+    /// One attempt on the entity's state (`None` where it has none yet).
+    fn run(
+        &self,
+        state: Option<bytes::Bytes>,
+        context: Context,
+    ) -> BoxFuture<'_, Result<Decision, Failure>>;
+}
+
+/// The places a protocol works on.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// Where entities and bookkeeping lie.
+    pub store: &'a dyn Store,
+    /// Where messages go.
+    pub broker: &'a dyn Broker,
+    /// Whether that broker's queue lives in that store.
+    pub queue: QueueHome,
+    /// Tells the time of attempts.
+    pub clock: &'a dyn Clock,
+}
+
+/// One delivery to process.
+pub struct Work<'a> {
+    /// The receiving endpoint.
+    pub endpoint: &'a str,
+    /// The message.
+    pub envelope: &'a Envelope,
+    /// Proof of this delivery.
+    pub receipt: &'a Receipt,
+    /// The key of the entity that the message is for.
+    pub entity: &'a str,
+    /// The user's handler.
+    pub handler: &'a dyn Business,
+    /// Where to work.
+    pub places: Places<'a>,
+}
+
+impl fmt::Debug for Work<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} for {}", self.envelope.id, self.endpoint, self.entity)
+    }
+}
+
+impl Work<'_> {
+    /// The entity's place in the store.
+    pub fn entity_key(&self) -> ItemKey {
+        ItemKey::new(Space::Entity, self.endpoint, self.entity)
+    }
+
+    /// The context of one attempt.
+    pub fn context(&self) -> Context {
+        let scope = format!("{}\n{}", self.endpoint, message_key(self.envelope));
+        Context::new(scope, self.places.clock.now())
+    }
+
+    /// Marks the beginning of a step in the trace.
+    pub fn begin(&self, step: Step) {
+        tracing::trace!(
+            target: "semel::step",
+            step = ?step,
+            endpoint = self.endpoint,
+            message = self.envelope.id,
+            entity = self.entity,
+        );
+    }
+
+    /// Settles the delivery with `Ack`, and says what that makes of `outcome`.
+    pub async fn ack(&self, outcome: Outcome) -> Outcome {
+        self.begin(Step::Settle);
+        match self.places.broker.settle(self.receipt, Settlement::Ack).await {
+            SettleOutcome::Settled | SettleOutcome::Stale => outcome,
+            SettleOutcome::Unknown(error) => Outcome::from(error),
+        }
+    }
+}
+
+/// What became of one run of a protocol on a delivery.
+#[must_use]
+#[derive(Debug)]
+pub enum Outcome {
+    /// State and effects are durable, and the delivery is settled.
+    Processed,
+    /// An earlier attempt had committed; its effects are out, and the delivery is settled.
+    Duplicate,
+    /// Another attempt changed the entity first; nothing was written. Run again.
+    Conflict,
+    /// The lease went to another; nothing was written.
+    LeaseLost,
+    /// The handler failed; nothing was written.
+    HandlerFailed(Failure),
+    /// What the handler decided breaks a limit; nothing was written.
+    Refused(StoreError),
+    /// A server did not answer or gave no sure answer. Run again after a while.
+    Unavailable(StoreError),
+    /// The store or broker needs a person. Stop.
+    Broken(StoreError),
+}
+
+impl From<StoreError> for Outcome {
+    fn from(error: StoreError) -> Self {
+        match error.trouble {
+            Trouble::Unavailable | Trouble::Full => Self::Unavailable(error),
+            Trouble::TooLarge | Trouble::Unsupported => Self::Refused(error),
+            Trouble::Broken => Self::Broken(error),
+        }
+    }
+}
+
+/// Whether a message has a committed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processed {
+    /// It has.
+    Yes,
+    /// It has not, or the protocol does not remember.
+    Unknown,
+}
+
+/// How a delivery becomes one state change and its effects.
+///
+/// # Contract
+/// Nothing of an attempt is visible outside before its state is durable, and nothing ever of an
+/// attempt whose state is not.
+#[async_trait]
+pub trait Protocol: fmt::Debug + Send + Sync + 'static {
+    /// Its stable name.
+    fn name(&self) -> &'static str;
+
+    /// Whether it can work on such a store and broker; if not, why.
+    fn check(&self, store: &StoreLimits, broker: &BrokerLimits) -> Result<(), String>;
+
+    /// Processes one delivery.
+    async fn process(&self, work: &Work<'_>) -> Outcome;
+
+    /// Whether the message has a committed attempt. Asked before it is dead-lettered.
+    async fn processed(
+        &self,
+        endpoint: &str,
+        envelope: &Envelope,
+        store: &dyn Store,
+    ) -> Result<Processed, StoreError>;
+
+    /// Dispatches what committed attempts of crashed workers left; returns how many it finished.
+    async fn finish(&self, endpoint: &str, places: Places<'_>) -> Result<usize, StoreError>;
+
+    /// Removes a dead letter for good, such that no copy of it is processed later.
+    async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome;
+}
+
+/// The protocol with this name.
+///
+/// ```
+/// assert_eq!(semel_core::protocols::by_name("transactional").unwrap().name(), "transactional");
+/// assert!(semel_core::protocols::by_name("hopeful").is_none());
+/// ```
+pub fn by_name(name: &str) -> Option<Arc<dyn Protocol>> {
+    let all: [Arc<dyn Protocol>; 2] =
+        [Arc::new(Transactional::default()), Arc::new(AtLeastOnce)];
+    all.into_iter().find(|protocol| protocol.name() == name)
+}
+
+/// The identity of a message for its receiver, as one text: source and id, apart by a space.
+pub fn message_key(envelope: &Envelope) -> String {
+    // A URI reference has no spaces; one that does all the same must not be mistaken for another.
+    let source = envelope.source.replace('%', "%25").replace(' ', "%20");
+    format!("{source} {}", envelope.id)
+}

@@ -1,0 +1,302 @@
+//! The queue: messages as rows, receipts as versions.
+
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension as _, Row, params};
+use semel_core::broker::{
+    Delivery, Destination, Lease, Outgoing, Receipt, Receive, Registration, Settlement,
+};
+use semel_core::envelope::PARTITION_KEY;
+
+use crate::BYTES_MAX;
+use crate::changes::{Rejected, Transaction};
+use crate::row::{self, ENVELOPE_COLUMNS, Readable};
+
+/// The most deliveries of one receive.
+pub(crate) const RECEIVE_MAX: usize = 1_000;
+
+/// A message may be received when it is available and, if it has a partition key, when no earlier
+/// message of that key waits behind it or is in work elsewhere.
+const CANDIDATES: &str = "\
+    SELECT position FROM queue AS candidate \
+    WHERE endpoint = ?1 AND available_at <= ?2 AND (partition_key IS NULL OR NOT EXISTS ( \
+        SELECT 1 FROM queue AS earlier \
+        WHERE earlier.endpoint = ?1 AND earlier.partition_key = candidate.partition_key \
+          AND earlier.position < candidate.position \
+          AND (earlier.available_at, earlier.position) \
+              > (min(?2, candidate.available_at), candidate.position))) \
+    ORDER BY available_at, position LIMIT ?3";
+
+/// Whether anything can be received: asked often, so that waiting writes nothing.
+pub(crate) const HAS_AVAILABLE: &str =
+    "SELECT 1 FROM queue WHERE endpoint = ?1 AND available_at <= ?2 LIMIT 1";
+
+pub(crate) fn receive(
+    tx: &mut Transaction<'_>,
+    request: &Receive,
+) -> rusqlite::Result<Vec<Delivery>> {
+    let now = tx.now();
+    let max = request.max.min(RECEIVE_MAX) as i64;
+    let positions: Vec<i64> = tx
+        .connection()
+        .prepare_cached(CANDIDATES)?
+        .query_map(params![request.endpoint, now.unix_ms(), max], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let until = now.after(request.lease).unix_ms();
+    let receipts: Vec<i64> = positions.iter().map(|_| tx.mint_version()).collect();
+    let mut take = tx.connection().prepare_cached(&format!(
+        "UPDATE queue SET receipt = ?2, available_at = ?3, deliveries = deliveries + 1 \
+         WHERE position = ?1 \
+         RETURNING position, receipt, deliveries, failure_count, failures, {ENVELOPE_COLUMNS}"
+    ))?;
+    let mut deliveries = Vec::with_capacity(positions.len());
+    for (position, receipt) in positions.into_iter().zip(receipts) {
+        deliveries.push(take.query_row(params![position, receipt, until], read_delivery)?);
+    }
+    Ok(deliveries)
+}
+
+fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    let (position, receipt): (i64, i64) = (row.get(0)?, row.get(1)?);
+    Ok(Delivery {
+        receipt: Receipt::new(format!("{position}.{receipt}")),
+        deliveries: row.get(2)?,
+        failure_count: row.get(3)?,
+        failures: row::read_failures(row.get(4)?),
+        envelope: row::read_envelope(row, 5)?,
+    })
+}
+
+/// What a receipt of ours points at.
+enum Held {
+    Queued { position: i64, receipt: i64 },
+    Dead { number: i64 },
+    /// Not a receipt of ours: as stale as one can be.
+    Foreign,
+}
+
+fn parse(receipt: &Receipt) -> Held {
+    let numbers = |text: &str| -> Option<(i64, i64)> {
+        let (first, second) = text.split_once('.')?;
+        Some((first.parse().ok()?, second.parse().ok()?))
+    };
+    let text = receipt.as_str();
+    if let Some(number) = text.strip_prefix("dead.").and_then(|number| number.parse().ok()) {
+        return Held::Dead { number };
+    }
+    match numbers(text) {
+        Some((position, receipt)) => Held::Queued { position, receipt },
+        None => Held::Foreign,
+    }
+}
+
+/// The receipt of a dead letter. Its number is a version: it never comes back.
+pub(crate) fn dead_receipt(number: i64) -> Receipt {
+    Receipt::new(format!("dead.{number}"))
+}
+
+pub(crate) fn extend(
+    tx: &mut Transaction<'_>,
+    receipts: &[Receipt],
+    lease: Duration,
+) -> rusqlite::Result<Vec<Lease>> {
+    let until = tx.now().after(lease).unix_ms();
+    let mut extend = tx
+        .connection()
+        .prepare_cached("UPDATE queue SET available_at = ?3 WHERE position = ?1 AND receipt = ?2")?;
+    let mut leases = Vec::with_capacity(receipts.len());
+    for receipt in receipts {
+        let changed = match parse(receipt) {
+            Held::Queued { position, receipt } => extend.execute([position, receipt, until])?,
+            Held::Dead { .. } | Held::Foreign => 0,
+        };
+        leases.push(if changed == 0 { Lease::Lost } else { Lease::Held });
+    }
+    Ok(leases)
+}
+
+/// Settles a delivery or a dead letter; `false` if the receipt is stale.
+pub(crate) fn settle(
+    tx: &mut Transaction<'_>,
+    receipt: &Receipt,
+    settlement: &Settlement,
+) -> Result<bool, Rejected> {
+    let changed = match parse(receipt) {
+        Held::Queued { position, receipt } => settle_queued(tx, position, receipt, settlement)?,
+        Held::Dead { number } => settle_dead(tx, number, settlement)?,
+        Held::Foreign => 0,
+    };
+    Ok(changed > 0)
+}
+
+fn settle_queued(
+    tx: &mut Transaction<'_>,
+    position: i64,
+    receipt: i64,
+    settlement: &Settlement,
+) -> Result<usize, Rejected> {
+    let now = tx.now();
+    Ok(match settlement {
+        Settlement::Ack => remove(tx, position, receipt)?,
+        Settlement::Release { after } => {
+            tx.note_queued();
+            // Given back without blame: the delivery does not count.
+            tx.connection()
+                .prepare_cached(
+                    "UPDATE queue SET receipt = NULL, available_at = ?3, \
+                     deliveries = max(deliveries - 1, 0) WHERE position = ?1 AND receipt = ?2",
+                )?
+                .execute(params![position, receipt, now.after(*after).unix_ms()])?
+        }
+        Settlement::Retry { after, failure } => {
+            let history = add_failure(tx, position, receipt, failure)?;
+            tx.connection()
+                .prepare_cached(
+                    "UPDATE queue SET receipt = NULL, available_at = ?3, failures = ?4, \
+                     failure_count = failure_count + 1 WHERE position = ?1 AND receipt = ?2",
+                )?
+                .execute(params![position, receipt, now.after(*after).unix_ms(), history])?
+        }
+        Settlement::DeadLetter { reason, failure } => {
+            let history = add_failure(tx, position, receipt, failure)?;
+            let number = tx.mint_version();
+            let parked = tx
+                .connection()
+                .prepare_cached(&format!(
+                    "INSERT INTO dead_letter (number, reason, dead_since, failures, \
+                     failure_count, endpoint, deliveries, queued_at, partition_key, \
+                     {ENVELOPE_COLUMNS}) \
+                     SELECT ?3, ?4, ?5, ?6, failure_count + 1, endpoint, deliveries, queued_at, \
+                     partition_key, {ENVELOPE_COLUMNS} FROM queue \
+                     WHERE position = ?1 AND receipt = ?2"
+                ))?
+                .execute(params![position, receipt, number, reason.name(), now.unix_ms(), history])?;
+            if parked > 0 {
+                remove(tx, position, receipt)?;
+            }
+            parked
+        }
+    })
+}
+
+fn remove(tx: &Transaction<'_>, position: i64, receipt: i64) -> rusqlite::Result<usize> {
+    tx.connection()
+        .prepare_cached("DELETE FROM queue WHERE position = ?1 AND receipt = ?2")?
+        .execute([position, receipt])
+}
+
+fn add_failure(
+    tx: &Transaction<'_>,
+    position: i64,
+    receipt: i64,
+    failure: &semel_core::broker::FailureRecord,
+) -> rusqlite::Result<String> {
+    let history = tx
+        .connection()
+        .prepare_cached("SELECT failures FROM queue WHERE position = ?1 AND receipt = ?2")?
+        .query_row([position, receipt], |row| row.get(0))
+        .optional()?
+        .flatten();
+    Ok(row::add_failure(history, failure))
+}
+
+/// A dead letter is replayed by giving it back, and removed by acknowledging it.
+fn settle_dead(
+    tx: &mut Transaction<'_>,
+    number: i64,
+    settlement: &Settlement,
+) -> Result<usize, Rejected> {
+    let after = match settlement {
+        Settlement::Ack => None,
+        Settlement::Release { after } | Settlement::Retry { after, .. } => Some(*after),
+        // It is dead already.
+        Settlement::DeadLetter { .. } => return Ok(1),
+    };
+    if let Some(after) = after {
+        let now = tx.now();
+        tx.note_queued();
+        // It starts anew, with its history but with all its tries.
+        tx.connection()
+            .prepare_cached(&format!(
+                "INSERT INTO queue (endpoint, available_at, deliveries, failure_count, failures, \
+                 queued_at, partition_key, {ENVELOPE_COLUMNS}) \
+                 SELECT endpoint, ?2, 0, 0, failures, ?3, partition_key, {ENVELOPE_COLUMNS} \
+                 FROM dead_letter WHERE number = ?1"
+            ))?
+            .execute(params![number, now.after(after).unix_ms(), now.unix_ms()])?;
+    }
+    Ok(tx
+        .connection()
+        .prepare_cached("DELETE FROM dead_letter WHERE number = ?1")?
+        .execute([number])?)
+}
+
+pub(crate) fn enqueue(tx: &mut Transaction<'_>, message: &Outgoing) -> Result<(), Rejected> {
+    let size = message.envelope.size();
+    if size > BYTES_MAX {
+        return Err(tx.too_large(&format!("a `{}`", message.envelope.kind), size));
+    }
+    match &message.to {
+        Destination::Endpoint(endpoint) => insert(tx, endpoint, message)?,
+        Destination::Subscribers => {
+            let endpoints: Vec<String> = tx
+                .connection()
+                .prepare_cached("SELECT endpoint FROM subscription WHERE type = ?1")?
+                .query_map([&message.envelope.kind], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for endpoint in endpoints {
+                insert(tx, &endpoint, message)?;
+            }
+        }
+    }
+    tx.note_queued();
+    Ok(())
+}
+
+fn insert(tx: &Transaction<'_>, endpoint: &str, message: &Outgoing) -> rusqlite::Result<()> {
+    let now = tx.now();
+    let envelope = &message.envelope;
+    tx.connection()
+        .prepare_cached(&format!(
+            "INSERT INTO queue (endpoint, available_at, deliveries, failure_count, queued_at, \
+             partition_key, {ENVELOPE_COLUMNS}) \
+             VALUES (?1, ?2, 0, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+        ))?
+        .execute(params![
+            endpoint,
+            now.after(message.delay).unix_ms(),
+            now.unix_ms(),
+            envelope.text(PARTITION_KEY),
+            envelope.id,
+            envelope.source,
+            envelope.kind,
+            envelope.subject,
+            envelope.time.map(semel_core::Timestamp::unix_ms),
+            envelope.content_type,
+            envelope.schema,
+            row::write_extensions(envelope),
+            Readable(&envelope.data),
+        ])?;
+    Ok(())
+}
+
+pub(crate) fn register(
+    tx: &mut Transaction<'_>,
+    registration: &Registration,
+) -> Result<(), Rejected> {
+    let connection = tx.connection();
+    connection.execute(
+        "INSERT INTO endpoint (name, protocol, registered_at) VALUES (?1, ?2, ?3) \
+         ON CONFLICT DO UPDATE SET protocol = ?2, registered_at = ?3",
+        params![registration.endpoint, registration.protocol, tx.now().unix_ms()],
+    )?;
+    connection
+        .execute("DELETE FROM subscription WHERE endpoint = ?1", [&registration.endpoint])?;
+    for kind in &registration.subscriptions {
+        connection.execute(
+            "INSERT INTO subscription (type, endpoint) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            [kind, &registration.endpoint],
+        )?;
+    }
+    Ok(())
+}

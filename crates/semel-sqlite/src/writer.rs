@@ -1,0 +1,243 @@
+//! The one thread that writes: it commits whatever has queued up as one transaction.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+use semel_core::broker::{Delivery, Lease, Outgoing, Receipt, Receive, Registration, Settlement};
+use semel_core::store::{Change, Trouble, Version};
+use semel_core::{Clock, StoreError};
+use tokio::sync::{Notify, oneshot};
+
+use crate::changes::Transaction;
+use crate::error::{self, Certainty};
+use crate::file::{Identity, Place};
+
+/// How many requests share one transaction at most.
+const GROUP_MAX: usize = 1_024;
+/// How often records past their window are dropped.
+const PURGE_EVERY: Duration = Duration::from_secs(10);
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Write(Vec<Change>),
+    Receive(Receive),
+    Extend(Vec<Receipt>, Duration),
+    Settle(Receipt, Settlement),
+    Send(Vec<Outgoing>),
+    Register(Registration),
+}
+
+/// What it did.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Applied(Vec<Option<Version>>),
+    Conflict(Vec<usize>),
+    Refused(StoreError),
+    Deliveries(Vec<Delivery>),
+    Leases(Vec<Lease>),
+    Settled,
+    Stale,
+    Sent(Vec<Result<(), StoreError>>),
+    Registered,
+}
+
+/// Why it could not.
+#[derive(Clone, Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: StoreError,
+    pub(crate) certainty: Certainty,
+}
+
+struct Pending {
+    request: Request,
+    reply: oneshot::Sender<Result<Answer, Failed>>,
+}
+
+/// A handle to the writer thread. Dropping it lets the thread end its work first.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    inbox: Option<mpsc::Sender<Pending>>,
+    thread: Option<JoinHandle<()>>,
+    commits: Arc<AtomicU64>,
+    place: Arc<Place>,
+}
+
+impl Writer {
+    pub(crate) fn start(
+        connection: Connection,
+        place: Arc<Place>,
+        identity: Identity,
+        clock: Arc<dyn Clock>,
+        queued: &Arc<Notify>,
+    ) -> Result<Self, StoreError> {
+        let (inbox, requests) = mpsc::channel();
+        let commits = Arc::new(AtomicU64::new(0));
+        let mut work = Work {
+            connection,
+            place: place.clone(),
+            identity,
+            clock,
+            queued: queued.clone(),
+            commits: commits.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("semel-write".to_owned())
+            .spawn(move || work.run(&requests))
+            .map_err(|error| thread_error(&place, &error))?;
+        Ok(Self { inbox: Some(inbox), thread: Some(thread), commits, place })
+    }
+
+    /// Asks the writer; the answer comes when it is durable.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Failed> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inbox.as_ref().map(|inbox| inbox.send(Pending { request, reply }));
+        match sent {
+            Some(Ok(())) => answer.await.unwrap_or_else(|_| Err(self.gone(Certainty::Unknown))),
+            _ => Err(self.gone(Certainty::NotApplied)),
+        }
+    }
+
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    fn gone(&self, certainty: Certainty) -> Failed {
+        let reason = "the writer thread is gone";
+        let help = "Restart this process; the log says why the thread ended.";
+        let error = error::new(self.place.path(), Trouble::Broken, "write", reason, help);
+        Failed { error, certainty }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.inbox = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was already reported by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+pub(crate) fn thread_error(place: &Place, error: &std::io::Error) -> StoreError {
+    let help = "Raise the limit of threads for this user.";
+    let reason = format!("no thread can be started: {error}");
+    error::new(place.path(), Trouble::Unavailable, "open", reason, help)
+}
+
+struct Work {
+    connection: Connection,
+    place: Arc<Place>,
+    identity: Identity,
+    clock: Arc<dyn Clock>,
+    queued: Arc<Notify>,
+    commits: Arc<AtomicU64>,
+}
+
+impl Work {
+    fn run(&mut self, requests: &mpsc::Receiver<Pending>) {
+        let mut purged_at = self.clock.now();
+        loop {
+            match requests.recv_timeout(PURGE_EVERY) {
+                Ok(first) => self.serve(gather(first, requests)),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            if self.clock.now().since(purged_at) >= PURGE_EVERY {
+                purged_at = self.clock.now();
+                self.purge();
+            }
+        }
+    }
+
+    /// Answers all requests of a group. If the group as a whole surely failed, each gets a
+    /// transaction of its own, so that one poison request fails alone.
+    fn serve(&mut self, group: Vec<Pending>) {
+        let requests: Vec<&Request> = group.iter().map(|pending| &pending.request).collect();
+        match self.commit(&requests) {
+            Ok(answers) => {
+                for (pending, answer) in group.into_iter().zip(answers) {
+                    // Whoever asked may have gone; the answer is durable all the same.
+                    let _ = pending.reply.send(Ok(answer));
+                }
+            }
+            Err(failed) if group.len() > 1 && may_run_again(&failed) => {
+                group.into_iter().for_each(|pending| self.serve(vec![pending]));
+            }
+            Err(failed) => {
+                for pending in group {
+                    let _ = pending.reply.send(Err(failed.clone()));
+                }
+            }
+        }
+    }
+
+    /// Applies all requests in one transaction, each isolated from the others.
+    fn commit(&mut self, requests: &[&Request]) -> Result<Vec<Answer>, Failed> {
+        let place = self.place.clone();
+        let not_applied =
+            |error: rusqlite::Error| Failed::surely(place.translate("write", &error));
+        let now = self.clock.now();
+        let inner = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(not_applied)?;
+        let mut transaction = Transaction::begin(inner, &place, now).map_err(not_applied)?;
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            answers.push(transaction.apply(request).map_err(not_applied)?);
+        }
+        let has_queued = transaction.has_queued();
+        let written = transaction.commit().map_err(|error| Failed {
+            certainty: error::certainty(&error),
+            error: place.translate("commit", &error),
+        });
+        // A file that vanished makes every answer void, errors of SQLite included.
+        self.place.check_identity(self.identity).map_err(Failed::perhaps)?;
+        written?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        if has_queued {
+            self.queued.notify_waiters();
+        }
+        Ok(answers)
+    }
+
+    fn purge(&mut self) {
+        let now = self.clock.now();
+        if let Err(error) = crate::changes::purge(&mut self.connection, now) {
+            // Records past their window do no harm; the next round tries again.
+            tracing::warn!(%error, "records past their window could not be dropped");
+        }
+    }
+}
+
+impl Failed {
+    pub(crate) fn surely(error: StoreError) -> Self {
+        Self { error, certainty: Certainty::NotApplied }
+    }
+
+    fn perhaps(error: StoreError) -> Self {
+        Self { error, certainty: Certainty::Unknown }
+    }
+}
+
+/// Only a group that failed for the sake of one request can do better in parts.
+fn may_run_again(failed: &Failed) -> bool {
+    failed.certainty == Certainty::NotApplied
+        && matches!(failed.error.trouble, Trouble::Full | Trouble::TooLarge | Trouble::Broken)
+}
+
+fn gather(first: Pending, requests: &mpsc::Receiver<Pending>) -> Vec<Pending> {
+    let mut group = vec![first];
+    while group.len() < GROUP_MAX {
+        match requests.try_recv() {
+            Ok(pending) => group.push(pending),
+            Err(_) => break,
+        }
+    }
+    group
+}
