@@ -9,15 +9,15 @@ use crate::output::Format;
 /// What stands below the help of the program.
 const EXAMPLES: &str = "\
 Examples:
-  semel inspect sqlite:shop.db                      what waits, what is stuck
-  semel inspect sqlite:shop.db --watch              the same, again and again
-  semel dead-letters list sqlite:shop.db            what waits for a person
-  semel dead-letters show sqlite:shop.db 7          everything about one of them
-  semel dead-letters replay sqlite:shop.db 7        give it back to its endpoint
-  semel dead-letters discard sqlite:shop.db 7 --yes never process it
+  semel inspect sqlite:shop.db                       what waits, what is stuck
+  semel inspect sqlite:shop.db --watch               the same, again and again
+  semel dead-letters list sqlite:shop.db             what waits for a person
+  semel dead-letters show sqlite:shop.db 7           everything about one of them
+  semel dead-letters replay sqlite:shop.db 7         give it back to its endpoint
+  semel dead-letters discard sqlite:shop.db 7 --yes  never process it
 
 URL says where the store is:
-  sqlite:PATH    an SQLite file; `sqlite:shop.db` lies in this folder
+  sqlite:PATH  a SQLite file: `sqlite:shop.db` in this folder, `sqlite:/var/lib/shop.db`
 
 Exit codes:
   0  all that was asked is done
@@ -28,6 +28,16 @@ Exit codes:
 
 /// What stands below the help of `inspect`.
 const INSPECT_HELP: &str = "\
+Columns:
+  ready      messages that can be received now
+  delayed    messages that wait for their time: delayed ones and retries
+  in flight  messages that a worker holds
+  oldest     how long ago the oldest of these was queued
+  dead       messages that are parked for a person: see `semel dead-letters`
+  backlog    effects of committed attempts that wait for their dispatch
+  inbox      identities of processed messages that are remembered
+  entities   entities with state
+
 Examples:
   semel inspect sqlite:shop.db
   semel inspect sqlite:shop.db --watch=10
@@ -98,9 +108,8 @@ it meanwhile) or `refused`. `protocol` is the one whose discard step was taken;
 #[derive(Debug, Parser)]
 #[command(name = "semel", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Args {
-    /// Print JSON: the answer on the standard output, errors as `{ error, help }` on the standard
-    /// error stream
-    #[arg(long, global = true)]
+    /// Print JSON; errors too, as `{ error, help }` on the standard error stream
+    #[arg(long, global = true, display_order = 100)]
     json: bool,
     /// What to do.
     #[command(subcommand)]
@@ -120,7 +129,7 @@ pub(crate) enum Verb {
     /// Show each endpoint: what waits, what is in work, what is dead
     #[command(after_help = INSPECT_HELP)]
     Inspect(InspectArgs),
-    /// See and settle messages that are parked for a person
+    /// See, replay and discard messages that are parked for a person
     #[command(subcommand)]
     DeadLetters(DeadLettersVerb),
 }
@@ -152,10 +161,14 @@ pub(crate) enum DeadLettersVerb {
     #[command(after_help = SHOW_HELP)]
     Show(ShowArgs),
     /// Give them back to their endpoints
-    #[command(after_help = REPLAY_HELP)]
+    #[command(after_help = REPLAY_HELP, override_usage = "\
+        semel dead-letters replay [OPTIONS] <URL> <NUMBER>...\n       \
+        semel dead-letters replay [OPTIONS] <URL> --all [--endpoint <NAME>]")]
     Replay(ReplayArgs),
     /// Remove them for good
-    #[command(after_help = DISCARD_HELP)]
+    #[command(after_help = DISCARD_HELP, override_usage = "\
+        semel dead-letters discard [OPTIONS] <URL> <NUMBER>...\n       \
+        semel dead-letters discard [OPTIONS] <URL> --all [--endpoint <NAME>]")]
     Discard(DiscardArgs),
 }
 
@@ -222,7 +235,7 @@ pub(crate) struct Letters {
     #[arg(long)]
     all: bool,
     /// With --all: only those of this endpoint
-    #[arg(long, value_name = "NAME", requires = "all")]
+    #[arg(long, value_name = "NAME", requires = "all", conflicts_with = "numbers")]
     endpoint: Option<String>,
 }
 

@@ -58,12 +58,6 @@ impl Failure {
         Self::new(Exit::Usage, message.trim_start_matches("error: "), help.trim())
     }
 
-    /// The same with `prefix` before the message: what the program was about to do.
-    pub(crate) fn while_at(mut self, prefix: &str) -> Self {
-        self.message = format!("{prefix}: {}", self.message);
-        self
-    }
-
     /// How the run ends.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
@@ -97,7 +91,7 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Store(error) => error.into(),
-            OpenError::Url { url } => unknown_url(&url),
+            OpenError::Url { prefix } => unknown_url(&prefix),
             other => Self { message: other.to_string(), help: None, exit: Exit::Store },
         }
     }

@@ -107,7 +107,7 @@ impl View {
     }
 
     fn to_lines(&self, url: &str, width: Option<u16>) -> String {
-        let mut lines = format!("{} at {}\n\n", text::one_line(&self.store), self.at);
+        let mut lines = format!("{} at {}\n\n", text::one_line(&self.store), age::point(self.now));
         if self.endpoints.is_empty() {
             lines.push_str(
                 "Nothing here yet: no worker has registered an endpoint, and no message waits.",
@@ -127,7 +127,7 @@ impl View {
 
     fn numbers_table(&self, width: Option<u16>) -> String {
         let columns = [
-            Column::Text("endpoint"),
+            Column::Name("endpoint"),
             Column::Number("ready"),
             Column::Number("delayed"),
             Column::Number("in flight"),
@@ -147,8 +147,8 @@ impl View {
 
     fn workers_table(&self, width: Option<u16>) -> String {
         let columns = [
-            Column::Text("endpoint"),
-            Column::Text("protocol"),
+            Column::Name("endpoint"),
+            Column::Name("protocol"),
             Column::Text("registered"),
             Column::Text("subscribes to"),
         ];

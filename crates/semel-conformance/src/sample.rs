@@ -39,11 +39,7 @@ pub(crate) fn message_of_size(id: &str, bytes: usize) -> Envelope {
 
 /// `envelope` on its way to `endpoint`, at once.
 pub(crate) fn to(endpoint: &str, envelope: Envelope) -> Outgoing {
-    Outgoing {
-        to: Destination::Endpoint(endpoint.to_owned()),
-        envelope,
-        delay: Duration::ZERO,
-    }
+    Outgoing { to: Destination::Endpoint(endpoint.to_owned()), envelope, delay: Duration::ZERO }
 }
 
 /// `envelope` on its way to its subscribers, at once.

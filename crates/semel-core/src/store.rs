@@ -269,6 +269,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Reads one item, strongly consistent.
     async fn read(&self, key: &ItemKey) -> Result<Option<Item>, StoreError>;
 
+    /// Reads several items in one round trip, each as [`read`](Self::read) does. They are read in
+    /// the order given: a later one is never older than an earlier one.
+    async fn read_all(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, StoreError> {
+        let mut items = Vec::with_capacity(keys.len());
+        for key in keys {
+            items.push(self.read(key).await?);
+        }
+        Ok(items)
+    }
+
     /// Applies all `changes` atomically, or none.
     async fn write(&self, changes: Vec<Change>) -> WriteOutcome;
 

@@ -34,7 +34,7 @@ pub trait DataSet: Serialize + DeserializeOwned + Send + 'static {
 /// The id of a data set, minted by the server.
 ///
 /// It carries 74 random bits behind the time it was minted: whoever knows it may use the data set,
-/// so it is as secret as a password. No message and no log line of the edge holds it.
+/// so it is as secret as a password. No message holds it, unless your function puts it there.
 ///
 /// As a path parameter (`Path<DataSetId>`) it takes any text, so that one which was never minted is
 /// answered as any other unknown id.

@@ -1,7 +1,6 @@
 //! The edge itself.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,9 +1,10 @@
 //! The store.
 
 use async_trait::async_trait;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use semel_core::store::{
-    Atomicity, Change, Item, ItemKey, Listing, Page, QueueHome, StoreLimits, Version, WriteOutcome,
+    Atomicity, Change, Item, ItemKey, Listing, Page, QueueHome, Space, StoreLimits, Version,
+    WriteOutcome,
 };
 use semel_core::{Store, StoreError};
 
@@ -26,20 +27,14 @@ impl Store for Sqlite {
     }
 
     async fn read(&self, key: &ItemKey) -> Result<Option<Item>, StoreError> {
-        let question = |connection: &rusqlite::Connection| {
-            let Table { name, partition, key: column, value } = table(key.space);
-            let sql = format!(
-                "SELECT {value}, version FROM {name} WHERE {partition} = ?1 AND {column} = ?2"
-            );
-            let found = connection
-                .prepare_cached(&sql)?
-                .query_row([&key.partition, &key.key], |row| {
-                    Ok((row::read_bytes(row, 0)?, read_version(row, 1)?))
-                })
-                .optional()?;
-            Ok(found.map(|(value, version)| Item { key: key.clone(), value, version }))
+        self.reader.ask("read", |connection| read_item(connection, key))
+    }
+
+    async fn read_all(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, StoreError> {
+        let read = |connection: &Connection| {
+            keys.iter().map(|key| read_item(connection, key)).collect()
         };
-        self.reader.ask("read", question)
+        self.reader.ask("read", read)
     }
 
     async fn write(&self, changes: Vec<Change>) -> WriteOutcome {
@@ -57,7 +52,7 @@ impl Store for Sqlite {
 
     async fn list(&self, page: &Page) -> Result<Vec<Item>, StoreError> {
         let page = page.clone();
-        let question = move |connection: &rusqlite::Connection| {
+        let question = move |connection: &Connection| {
             let Table { name, partition, key, value } = table(page.space);
             let sql = format!(
                 "SELECT {partition}, {key}, {value}, version FROM {name} \
@@ -75,6 +70,32 @@ impl Store for Sqlite {
                 .collect()
         };
         self.reader.ask("list", question)
+    }
+}
+
+fn read_item(connection: &Connection, key: &ItemKey) -> rusqlite::Result<Option<Item>> {
+    let found = connection
+        .prepare_cached(read_sql(key.space))?
+        .query_row([&key.partition, &key.key], |row| {
+            Ok((row::read_bytes(row, 0)?, read_version(row, 1)?))
+        })
+        .optional()?;
+    Ok(found.map(|(value, version)| Item { key: key.clone(), value, version }))
+}
+
+/// The statement that reads one item.
+const fn read_sql(space: Space) -> &'static str {
+    match space {
+        Space::Entity => {
+            "SELECT state, version FROM entity WHERE endpoint = ?1 AND entity_id = ?2"
+        }
+        Space::Inbox => {
+            "SELECT entity_id, version FROM inbox WHERE endpoint = ?1 AND message = ?2"
+        }
+        Space::Outbox => {
+            "SELECT effects, version FROM outbox WHERE endpoint = ?1 AND message = ?2"
+        }
+        _ => "SELECT reply, version FROM reply WHERE resource = ?1 AND idempotency_key = ?2",
     }
 }
 

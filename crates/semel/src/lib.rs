@@ -26,3 +26,12 @@ pub use url::{OpenError, open, open_existing};
 pub mod prelude {
     pub use crate::{Backend, Context, Endpoint, Failure, Host, Keyed, Message};
 }
+
+// The code in the decision records is compiled, so that it stays true.
+#[cfg(doctest)]
+mod records {
+    #[doc = include_str!("../../../docs/decisions/0001-store-and-broker-are-object-safe.md")]
+    struct StoreAndBroker;
+    #[doc = include_str!("../../../docs/decisions/0002-a-handler-is-a-plain-function.md")]
+    struct Handler;
+}

@@ -8,12 +8,12 @@ use semel_core::{Backend, StoreError};
 pub enum OpenError {
     /// The URL names no store that this program knows.
     #[error(
-        "`{url}` names no store that this program knows; write for example `sqlite:shop.db` for a \
-         file in this folder, or `sqlite:/var/lib/shop.db`"
+        "`{prefix}` names no store that this program knows; write for example `sqlite:shop.db` for \
+         a file in this folder, or `sqlite:/var/lib/shop.db`"
     )]
     Url {
-        /// The URL as given.
-        url: String,
+        /// The URL up to its first colon: the rest may hold a password.
+        prefix: String,
     },
     /// The store cannot be opened.
     #[error(transparent)]
@@ -62,7 +62,8 @@ fn dispatch(url: &str, access: Access) -> Result<Backend, OpenError> {
         }
         _ => {
             let _ = access;
-            Err(OpenError::Url { url: url.to_owned() })
+            let prefix = url.split_inclusive(':').next().unwrap_or_default().to_owned();
+            Err(OpenError::Url { prefix })
         }
     }
 }

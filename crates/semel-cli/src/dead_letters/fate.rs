@@ -1,12 +1,13 @@
 //! What replaying and discarding do to one dead letter.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use semel::Backend;
 use semel::core::StoreError;
 use semel::core::broker::{SettleOutcome, Settlement};
 use semel::core::operator::DeadLetter;
-use semel::core::protocols::{self, Outcome, Processed, Transactional};
+use semel::core::protocols::{self, Outcome, Processed, Protocol, Transactional};
 
 use crate::failure::{Exit, Failure};
 
@@ -111,8 +112,8 @@ pub(super) async fn discard(dead: &DeadLetter, backend: &Backend) -> Result<Fate
     }
 }
 
-fn protocol_of(dead: &DeadLetter) -> (std::sync::Arc<dyn protocols::Protocol>, Whose) {
-    let default = || std::sync::Arc::new(Transactional::default());
+fn protocol_of(dead: &DeadLetter) -> (Arc<dyn Protocol>, Whose) {
+    let default = || Arc::new(Transactional::default());
     match &dead.protocol {
         None => (default(), Whose::Default),
         Some(name) => match protocols::by_name(name) {
@@ -123,11 +124,7 @@ fn protocol_of(dead: &DeadLetter) -> (std::sync::Arc<dyn protocols::Protocol>, W
 }
 
 /// Asks the protocol itself what it remembers.
-async fn record(
-    dead: &DeadLetter,
-    protocol: &dyn protocols::Protocol,
-    backend: &Backend,
-) -> Record {
+async fn record(dead: &DeadLetter, protocol: &dyn Protocol, backend: &Backend) -> Record {
     let Ok(envelope) = &dead.envelope else { return Record::Unreadable };
     match protocol.processed(&dead.endpoint, envelope, &**backend.store()).await {
         Ok(Processed::Yes) => Record::Written,
@@ -137,12 +134,15 @@ async fn record(
 }
 
 fn unsure(dead: &DeadLetter, done: &str, error: StoreError) -> Failure {
-    let doing = format!("dead letter {} may or may not have been {done}", dead.number);
-    let help = format!(
-        "{} Then run the same command again: what was {done} already is not {done} twice.",
-        error.help
-    );
-    let StoreError { store, operation, reason, .. } = error;
-    let message = format!("{store}: {operation} failed: {reason}");
-    Failure::new(Exit::Store, message, help).while_at(&doing)
+    let StoreError { store, operation, reason, help, .. } = error;
+    Failure::new(
+        Exit::Store,
+        format!(
+            "dead letter {} may or may not have been {done}: {store}: {operation} failed: {reason}",
+            dead.number
+        ),
+        format!(
+            "{help} Then run the same command again: what was {done} already is not {done} twice."
+        ),
+    )
 }

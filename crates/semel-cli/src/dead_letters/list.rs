@@ -56,8 +56,8 @@ fn table(letters: &[DeadLetter], now: Timestamp, width: Option<u16>) -> String {
         Column::Text("type"),
         Column::Text("subject"),
         Column::Text("reason"),
-        Column::Text("dead since"),
-        Column::Text("last failure"),
+        Column::Name("dead for"),
+        Column::Story("last failure"),
     ];
     let mut table = Table::new(&columns, width);
     for dead in letters {
@@ -69,7 +69,7 @@ fn table(letters: &[DeadLetter], now: Timestamp, width: Option<u16>) -> String {
             letter.kind.unwrap_or_else(|| "(unreadable)".to_owned()),
             letter.subject.unwrap_or_else(|| "–".to_owned()),
             letter.reason.to_owned(),
-            age::ago(now, dead.dead_since),
+            age::span(now.since(dead.dead_since)),
             last_failure.unwrap_or_else(|| "–".to_owned()),
         ]);
     }

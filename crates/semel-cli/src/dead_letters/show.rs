@@ -110,7 +110,8 @@ fn labelled(label: &str, value: &str) -> String {
 }
 
 fn head(dead: &DeadLetter, now: Timestamp) -> Vec<(String, String)> {
-    let dead_since = format!("{} ({})", dead.dead_since, age::ago(now, dead.dead_since));
+    let dead_since =
+        format!("{} ({})", age::point(dead.dead_since), age::ago(now, dead.dead_since));
     let protocol =
         dead.protocol.as_deref().unwrap_or("none: no worker has registered the endpoint");
     [

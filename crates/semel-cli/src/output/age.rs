@@ -28,6 +28,11 @@ pub(crate) fn ago(now: Timestamp, then: Timestamp) -> String {
     format!("{} ago", span(now.since(then)))
 }
 
+/// A point in time for people, to the second.
+pub(crate) fn point(at: Timestamp) -> Timestamp {
+    Timestamp::from_unix_ms(at.unix_ms() - at.unix_ms().rem_euclid(1_000))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

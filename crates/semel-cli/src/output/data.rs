@@ -1,6 +1,8 @@
 //! The data of a message, for people and for programs.
 
 use std::fmt::Write as _;
+use std::iter::Peekable;
+use std::str::Chars;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -81,52 +83,65 @@ impl Data {
 
 /// Lays out JSON without touching a value: numbers keep their digits, members their order.
 fn indent(json: &str) -> String {
-    let mut laid_out = String::with_capacity(json.len() * 2);
-    let mut depth: usize = 0;
+    let mut layout = Layout { text: String::with_capacity(json.len() * 2), depth: 0 };
     let mut rest = json.chars().peekable();
-    let line = |text: &mut String, depth: usize| {
-        text.push('\n');
-        text.push_str(&"  ".repeat(depth.min(INDENT_MAX)));
-    };
     while let Some(character) = rest.next() {
+        layout.push(character, &mut rest);
+    }
+    layout.text
+}
+
+/// Valid JSON that is being laid out.
+struct Layout {
+    text: String,
+    depth: usize,
+}
+
+impl Layout {
+    /// Appends a character, and what belongs to it.
+    fn push(&mut self, character: char, rest: &mut Peekable<Chars<'_>>) {
         match character {
-            '"' => {
-                laid_out.push('"');
-                while let Some(inner) = rest.next() {
-                    laid_out.push(inner);
-                    match inner {
-                        '"' => break,
-                        '\\' => laid_out.extend(rest.next()),
-                        _ => {}
-                    }
-                }
-            }
+            '"' => self.push_string(rest),
             '{' | '[' => {
-                laid_out.push(character);
-                while rest.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                self.text.push(character);
+                while rest.next_if(char::is_ascii_whitespace).is_some() {}
                 match rest.next_if(|next| matches!(next, '}' | ']')) {
-                    Some(end) => laid_out.push(end),
-                    None => {
-                        depth += 1;
-                        line(&mut laid_out, depth);
-                    }
+                    Some(end) => self.text.push(end),
+                    None => self.break_line(self.depth + 1),
                 }
             }
             '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                line(&mut laid_out, depth);
-                laid_out.push(character);
+                self.break_line(self.depth.saturating_sub(1));
+                self.text.push(character);
             }
             ',' => {
-                laid_out.push(',');
-                line(&mut laid_out, depth);
+                self.text.push(',');
+                self.break_line(self.depth);
             }
-            ':' => laid_out.push_str(": "),
+            ':' => self.text.push_str(": "),
             _ if character.is_ascii_whitespace() => {}
-            _ => laid_out.push(character),
+            _ => self.text.push(character),
         }
     }
-    laid_out
+
+    /// Appends a string whose opening quote was read.
+    fn push_string(&mut self, rest: &mut Peekable<Chars<'_>>) {
+        self.text.push('"');
+        while let Some(character) = rest.next() {
+            self.text.push(character);
+            match character {
+                '"' => return,
+                '\\' => self.text.extend(rest.next()),
+                _ => {}
+            }
+        }
+    }
+
+    fn break_line(&mut self, depth: usize) {
+        self.depth = depth;
+        self.text.push('\n');
+        self.text.push_str(&"  ".repeat(depth.min(INDENT_MAX)));
+    }
 }
 
 /// The first bytes, 16 on a line: position, hexadecimal, ASCII.

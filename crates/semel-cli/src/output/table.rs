@@ -1,7 +1,10 @@
 //! Tables on the terminal.
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table as Grid, TableComponent};
+use comfy_table::{
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table as Grid, TableComponent,
+    Width,
+};
 
 use super::text;
 
@@ -10,8 +13,23 @@ use super::text;
 pub(crate) enum Column {
     /// Text.
     Text(&'static str),
-    /// Numbers, which line up on the right.
+    /// Text that is never shortened.
+    Name(&'static str),
+    /// Text that matters most: it is shortened last.
+    Story(&'static str),
+    /// Numbers, which line up on the right and are never shortened.
     Number(&'static str),
+}
+
+impl Column {
+    const fn heading(self) -> &'static str {
+        match self {
+            Self::Text(heading)
+            | Self::Name(heading)
+            | Self::Story(heading)
+            | Self::Number(heading) => heading,
+        }
+    }
 }
 
 /// A table under construction.
@@ -26,16 +44,24 @@ impl Table {
             .set_style(TableComponent::HeaderLines, '─')
             .set_style(TableComponent::MiddleHeaderIntersections, '─')
             .set_truncation_indicator("…")
-            .set_header(columns.iter().map(|column| match column {
-                Column::Text(heading) | Column::Number(heading) => Cell::new(heading),
-            }));
+            .set_header(columns.iter().map(|column| Cell::new(column.heading())));
         if let Some(width) = width {
             grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
         for (shape, column) in grid.column_iter_mut().zip(columns) {
             shape.set_padding((0, 1));
-            if let Column::Number(_) = column {
-                shape.set_cell_alignment(CellAlignment::Right);
+            match (column, width) {
+                (Column::Number(_), _) => {
+                    shape.set_cell_alignment(CellAlignment::Right);
+                    shape.set_constraint(ColumnConstraint::ContentWidth);
+                }
+                (Column::Name(_), _) => {
+                    shape.set_constraint(ColumnConstraint::ContentWidth);
+                }
+                (Column::Story(_), Some(_)) => {
+                    shape.set_constraint(ColumnConstraint::LowerBoundary(Width::Percentage(30)));
+                }
+                (Column::Text(_) | Column::Story(_), _) => {}
             }
         }
         Self(grid)
@@ -59,16 +85,24 @@ mod tests {
     use super::{Column, Table};
 
     fn table(width: Option<u16>) -> String {
-        let mut table = Table::new(&[Column::Number("number"), Column::Text("failure")], width);
-        table.row(["7".to_owned(), "the card\nwas refused, and refused again".to_owned()]);
+        let columns = [Column::Number("number"), Column::Text("type"), Column::Story("failure")];
+        let mut table = Table::new(&columns, width);
+        let kind = "payment.charge.confirmed".to_owned();
+        table.row([
+            "1234567".to_owned(),
+            kind,
+            "the card\nwas refused, and refused again".to_owned(),
+        ]);
         table.render()
     }
 
     #[test]
-    fn a_cell_that_does_not_fit_is_shortened() {
-        let shown = table(Some(30));
-        assert!(shown.lines().all(|line| line.chars().count() <= 30), "{shown}");
+    fn text_that_does_not_fit_is_shortened_and_numbers_are_not() {
+        let shown = table(Some(40));
+        assert!(shown.lines().all(|line| line.chars().count() <= 40), "{shown}");
         assert!(shown.ends_with('…'), "{shown}");
+        assert!(shown.contains("1234567"), "{shown}");
+        assert!(!table(Some(5)).is_empty());
     }
 
     #[test]

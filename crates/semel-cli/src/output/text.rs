@@ -49,8 +49,8 @@ fn escape(text: &str, keep: impl Fn(char) -> bool) -> String {
 
 /// Control characters, and those that turn the direction of writing.
 fn steers(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let turns = ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    character.is_control() || turns.iter().any(|range| range.contains(&character))
 }
 
 #[cfg(test)]

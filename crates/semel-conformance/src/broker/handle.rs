@@ -146,17 +146,16 @@ impl<'r> QueueHandle<'r> {
                 return drained;
             }
             drained.extend(deliveries);
-            require("a leased message is not received by another", drained.len() < 10_000, &"more and more");
+            require(
+                "a leased message is not received by another",
+                drained.len() < 10_000,
+                &"more and more",
+            );
         }
     }
 
     /// Settles a delivery, which must work.
-    pub(crate) async fn settles(
-        &self,
-        sentence: &str,
-        receipt: &Receipt,
-        settlement: Settlement,
-    ) {
+    pub(crate) async fn settles(&self, sentence: &str, receipt: &Receipt, settlement: Settlement) {
         match self.broker.settle(receipt, settlement).await {
             SettleOutcome::Settled => {}
             other => broken(sentence, &other),

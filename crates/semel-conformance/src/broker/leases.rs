@@ -4,7 +4,7 @@ use semel_core::broker::{Lease, SettleOutcome, Settlement};
 
 use super::handle::{QueueHandle, id_of, require_history};
 use crate::BrokerRig;
-use crate::sample::{RELEASE, message, to};
+use crate::sample::{RELEASE, message, settlements, to};
 use crate::verdict::{broken, require, require_eq};
 
 const SENT: &str = "a message that was sent is delivered";
@@ -50,7 +50,9 @@ pub async fn an_expired_receipt_settles_wholly_or_not_at_all(rig: &dyn BrokerRig
     let delivery = queue.next(SENT, "orders", queue.short()).await;
     queue.outlive().await;
     match queue.broker.settle(&delivery.receipt, Settlement::Ack).await {
-        SettleOutcome::Settled => queue.nothing("what was settled with `Ack` is gone", "orders").await,
+        SettleOutcome::Settled => {
+            queue.nothing("what was settled with `Ack` is gone", "orders").await;
+        }
         SettleOutcome::Stale => {
             let again = queue.takes("a stale receipt changes nothing", "orders", "1").await;
             require_history("a stale receipt changes nothing", &again, 2, 0);
@@ -109,7 +111,7 @@ pub async fn an_extension_is_lost_once_another_took(rig: &dyn BrokerRig) {
 /// back.
 pub async fn an_extension_is_lost_once_settled(rig: &dyn BrokerRig) {
     let queue = QueueHandle::open(rig).await;
-    for (name, settlement) in crate::sample::settlements(queue.ticks(3)) {
+    for (name, settlement) in settlements(queue.ticks(3)) {
         queue.send(name, message("1")).await;
         let delivery = queue.takes(SENT, name, "1").await;
         queue.settle(&delivery, settlement).await;
@@ -117,7 +119,7 @@ pub async fn an_extension_is_lost_once_settled(rig: &dyn BrokerRig) {
         queue.extends(sentence, &delivery.receipt, queue.long(), Lease::Lost).await;
     }
     queue.pass(4).await;
-    for (name, settlement) in crate::sample::settlements(queue.ticks(3)) {
+    for (name, settlement) in settlements(queue.ticks(3)) {
         match settlement {
             Settlement::Ack | Settlement::DeadLetter { .. } => {
                 queue.nothing("an extension brings nothing back", name).await;
@@ -149,5 +151,9 @@ pub async fn an_extension_answers_for_each_receipt(rig: &dyn BrokerRig) {
     require_eq(sentence, &leases, &vec![Lease::Held, Lease::Lost, Lease::Held]);
     queue.outlive().await;
     queue.nothing("a lost receipt spoils no other's extension", "orders").await;
-    require_eq("extending nothing answers nothing", &queue.extend(&[], queue.long()).await, &vec![]);
+    require_eq(
+        "extending nothing answers nothing",
+        &queue.extend(&[], queue.long()).await,
+        &vec![],
+    );
 }

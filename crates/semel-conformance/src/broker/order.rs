@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use semel_core::broker::{DeadReason, Destination, Ordering, Outgoing, Settlement};
+use semel_core::envelope::PARTITION_KEY;
 
 use super::handle::{QueueHandle, envelope, id_of, ids};
 use crate::BrokerRig;
@@ -110,7 +111,7 @@ pub async fn within_a_receive_a_key_is_in_order(rig: &dyn BrokerRig) {
         let deliveries = queue.receive("orders", 3, queue.long()).await;
         require("the next message of a key follows", !deliveries.is_empty(), &seen);
         for delivery in &deliveries {
-            let key = envelope(delivery).text("partitionkey").unwrap_or_default().to_owned();
+            let key = envelope(delivery).text(PARTITION_KEY).unwrap_or_default().to_owned();
             seen.entry(key).or_default().push(id_of(delivery));
         }
         for delivery in &deliveries {

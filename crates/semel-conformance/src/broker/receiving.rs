@@ -20,7 +20,11 @@ pub async fn the_oldest_message_comes_first(rig: &dyn BrokerRig) {
     }
     queue.takes("the oldest message comes first", "orders", "1").await;
     let rest = ids(&queue.drain("orders").await);
-    require_eq("messages come oldest first", &rest, &["2", "3", "4", "5"].map(str::to_owned).into());
+    require_eq(
+        "messages come oldest first",
+        &rest,
+        &["2", "3", "4", "5"].map(str::to_owned).into(),
+    );
 }
 
 /// A receive takes at most `max` messages, and loses none of the rest.
@@ -74,15 +78,13 @@ pub async fn a_waiting_receive_gets_what_comes(rig: &dyn BrokerRig) {
     let other = QueueHandle::open(rig).await;
     let request = waiting("orders", queue.ticks(30), &queue);
     let sentence = "a receive waits for the first message";
-    let (received, ()) = tokio::join!(
-        while_time_passes(rig, sentence, queue.broker.receive(&request)),
-        async {
+    let (received, ()) =
+        tokio::join!(while_time_passes(rig, sentence, queue.broker.receive(&request)), async {
             for _ in 0..3 {
                 step(rig).await;
             }
             other.send("orders", message("1")).await;
-        }
-    );
+        });
     match received {
         Ok(deliveries) => require_eq(sentence, &ids(&deliveries), &vec!["1".to_owned()]),
         Err(error) => broken("a receive from a broker that works succeeds", &error),

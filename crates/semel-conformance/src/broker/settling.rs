@@ -2,7 +2,7 @@
 
 use semel_core::broker::{DeadReason, Delivery, FailureRecord, Settlement};
 
-use super::handle::{QueueHandle, require_history};
+use super::handle::{QueueHandle, id_of, ids, require_history};
 use crate::BrokerRig;
 use crate::sample::{RELEASE, dead_letter, failure, message, retry, settlements};
 use crate::verdict::require_eq;
@@ -40,21 +40,23 @@ async fn is_gone(queue: &QueueHandle<'_>, sentence: &str) {
     other.nothing(sentence, "orders").await;
 }
 
-/// `Release` returns a message at once where it asks for no wait.
+/// `Release` returns a message at once where it asks for no wait. The delivery does not count:
+/// `deliveries` less `failure_count` tells how many workers took a message and were never heard of
+/// again, and one that gives it back is not among them.
 pub async fn release_returns_a_message_at_once(rig: &dyn BrokerRig) {
     let queue = QueueHandle::open(rig).await;
     queue.send("orders", message("1")).await;
     let delivery = queue.takes(SENT, "orders", "1").await;
     queue.settle(&delivery, RELEASE).await;
     let again = queue.takes("a released message is delivered again", "orders", "1").await;
-    require_history("a release is a delivery, and no failure", &again, 2, 0);
+    require_history("a release counts neither as a delivery nor as a failure", &again, 1, 0);
 }
 
 /// `Release` returns a message after its wait, not before, and blames nobody.
 pub async fn release_returns_a_message_after_its_wait(rig: &dyn BrokerRig) {
     let queue = QueueHandle::open(rig).await;
     let again = returns_after(&queue, Settlement::Release { after: queue.ticks(6) }).await;
-    require_history("a release is a delivery, and no failure", &again, 2, 0);
+    require_history("a release counts neither as a delivery nor as a failure", &again, 1, 0);
 }
 
 /// `Retry` returns a message after its wait, not before, with the failure in its history.
@@ -96,10 +98,13 @@ pub async fn the_newest_failures_are_kept(rig: &dyn BrokerRig) {
 pub async fn there_is_no_limit_of_deliveries(rig: &dyn BrokerRig) {
     let queue = QueueHandle::open(rig).await;
     queue.send("orders", message("1")).await;
-    for deliveries in 1..=100 {
-        let delivery = queue.takes("the broker has no delivery limit", "orders", "1").await;
-        require_history("every delivery is counted", &delivery, deliveries, 0);
-        queue.settle(&delivery, RELEASE).await;
+    for failures in 0..60 {
+        for settlement in [RELEASE, retry(failures)] {
+            let delivery = queue.takes("the broker has no delivery limit", "orders", "1").await;
+            let sentence = "a retry counts as a delivery and a failure, a release as neither";
+            require_history(sentence, &delivery, failures + 1, failures);
+            queue.settle(&delivery, settlement).await;
+        }
     }
 }
 
@@ -112,12 +117,12 @@ pub async fn a_settlement_touches_no_other_delivery(rig: &dyn BrokerRig) {
     let mut deliveries = queue.drain("orders").await;
     require_eq(SENT, &deliveries.len(), &4);
     for (id, settlement) in settlements(queue.ticks(2)) {
-        let found = deliveries.iter().position(|delivery| super::handle::id_of(delivery) == id);
+        let found = deliveries.iter().position(|delivery| id_of(delivery) == id);
         let delivery = deliveries.remove(found.unwrap_or_default());
         queue.settle(&delivery, settlement).await;
     }
     queue.pass(3).await;
-    let again = super::handle::ids(&queue.drain("orders").await);
+    let again = ids(&queue.drain("orders").await);
     let mut again: Vec<&str> = again.iter().map(String::as_str).collect();
     again.sort_unstable();
     require_eq("a settlement touches no other delivery", &again, &vec!["Release", "Retry"]);

@@ -6,7 +6,7 @@ use semel_core::broker::{Destination, Outgoing, Settlement};
 use super::arrival::is_unharmed;
 use super::handle::{QueueHandle, envelope, ids};
 use crate::BrokerRig;
-use crate::sample::{KIND, message, to_subscribers};
+use crate::sample::{KIND, RELEASE, message, to_subscribers};
 use crate::verdict::require_eq;
 
 const ONE_COPY: &str = "each subscriber of its type gets one copy of a message";
@@ -76,7 +76,7 @@ pub async fn copies_are_settled_apart(rig: &dyn BrokerRig) {
     let billing = queue.takes(ONE_COPY, "billing", "1").await;
     queue.settle(&billing, Settlement::Ack).await;
     let shipping = queue.takes("copies are settled apart", "shipping", "1").await;
-    queue.settle(&shipping, crate::sample::RELEASE).await;
+    queue.settle(&shipping, RELEASE).await;
     queue.takes("copies are settled apart", "shipping", "1").await;
     queue.nothing("copies are settled apart", "billing").await;
 }

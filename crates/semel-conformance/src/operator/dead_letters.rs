@@ -6,7 +6,7 @@ use semel_core::operator::DeadLetter;
 use super::handle::OperatorHandle;
 use crate::OperatorRig;
 use crate::broker::is_unharmed;
-use crate::sample::{dead_letter, delicate_messages, failure, retry};
+use crate::sample::{RELEASE, dead_letter, delicate_messages, failure, message, retry};
 use crate::verdict::{broken, require, require_eq};
 
 /// A dead letter shows its endpoint and protocol, its reason, how often it was delivered, and the
@@ -14,7 +14,7 @@ use crate::verdict::{broken, require, require_eq};
 pub async fn a_dead_letter_shows_its_history(rig: &dyn OperatorRig) {
     let place = OperatorHandle::open(rig).await;
     place.queue.register("orders", &[]).await;
-    place.park_after_retries("orders", crate::sample::message("1")).await;
+    place.park_after_retries("orders", message("1")).await;
     let dead = place.only("orders").await;
     let seen = (dead.endpoint.as_str(), dead.protocol.as_deref(), dead.reason, dead.deliveries);
     let expected = ("orders", Some("outbox"), DeadReason::HandlerFailed, 3);
@@ -56,11 +56,10 @@ pub async fn a_dead_letter_shows_what_came(rig: &dyn OperatorRig) {
 /// A dead letter keeps the newest 20 failures, the one that parked it among them.
 pub async fn a_dead_letter_keeps_the_newest_failures(rig: &dyn OperatorRig) {
     let place = OperatorHandle::open(rig).await;
-    let mut delivery = place.delivery("orders", crate::sample::message("1")).await;
+    let mut delivery = place.delivery("orders", message("1")).await;
     for number in 0..24 {
         place.queue.settle(&delivery, retry(number)).await;
-        delivery =
-            place.queue.takes("a retried message comes again", "orders", "1").await;
+        delivery = place.queue.takes("a retried message comes again", "orders", "1").await;
     }
     place.queue.settle(&delivery, dead_letter(DeadReason::HandlerFailed, 24)).await;
     let expected: Vec<FailureRecord> = (5..25).map(failure).collect();
@@ -136,7 +135,7 @@ pub async fn an_unknown_number_finds_nothing(rig: &dyn OperatorRig) {
         let found = place.find(number).await;
         require("a number that stands for no dead letter finds none", found.is_none(), &found);
     }
-    place.queue.send("orders", crate::sample::message("2")).await;
+    place.queue.send("orders", message("2")).await;
     let letters = pages(&place, None, 10).await;
     require_eq("a message that is alive is no dead letter", &letters.len(), &1);
 }
@@ -144,7 +143,7 @@ pub async fn an_unknown_number_finds_nothing(rig: &dyn OperatorRig) {
 /// Looking changes nothing: leases hold, receipts keep their power, counts stand still.
 pub async fn looking_changes_nothing(rig: &dyn OperatorRig) {
     let place = OperatorHandle::open(rig).await;
-    let delivery = place.delivery("orders", crate::sample::message("1")).await;
+    let delivery = place.delivery("orders", message("1")).await;
     place.park("billing", "2", DeadReason::Refused).await;
     let first = (place.inspect().await, place.only("billing").await);
     let second = (place.inspect().await, place.only("billing").await);
@@ -153,6 +152,6 @@ pub async fn looking_changes_nothing(rig: &dyn OperatorRig) {
     require_eq(sentence, &second.1.receipt, &first.1.receipt);
     require_eq(sentence, &second.1.deliveries, &first.1.deliveries);
     place.queue.nothing(sentence, "orders").await;
-    place.queue.settles(sentence, &delivery.receipt, crate::sample::RELEASE).await;
-    place.queue.settles(sentence, &first.1.receipt, crate::sample::RELEASE).await;
+    place.queue.settles(sentence, &delivery.receipt, RELEASE).await;
+    place.queue.settles(sentence, &first.1.receipt, RELEASE).await;
 }

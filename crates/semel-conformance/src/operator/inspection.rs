@@ -5,7 +5,7 @@ use semel_core::operator::Report;
 
 use super::handle::OperatorHandle;
 use crate::OperatorRig;
-use crate::sample::{RELEASE, message, to};
+use crate::sample::{RELEASE, dead_letter, message, to};
 use crate::verdict::{broken, require, require_eq};
 
 /// Asserts an endpoint's (ready, delayed, in flight, dead) messages.
@@ -34,7 +34,7 @@ pub async fn inspection_follows_a_messages_life(rig: &dyn OperatorRig) {
     counts(&place, "two were received", (1, 0, 2, 0)).await;
     queue.settle(&one, Settlement::Release { after: queue.ticks(20) }).await;
     counts(&place, "one of them waits", (1, 1, 1, 0)).await;
-    queue.settle(&two, crate::sample::dead_letter(DeadReason::Refused, 1)).await;
+    queue.settle(&two, dead_letter(DeadReason::Refused, 1)).await;
     counts(&place, "the other was parked", (1, 1, 0, 1)).await;
     queue.pass(21).await;
     counts(&place, "the wait is over", (2, 0, 0, 1)).await;
@@ -105,7 +105,11 @@ pub async fn inspection_shows_registrations(rig: &dyn OperatorRig) {
     let sentence = "the report shows what an endpoint registered";
     let mut subscriptions = first.subscriptions;
     subscriptions.sort_unstable();
-    require_eq(sentence, &subscriptions, &vec!["order.cancelled".to_owned(), "stock.low".to_owned()]);
+    require_eq(
+        sentence,
+        &subscriptions,
+        &vec!["order.cancelled".to_owned(), "stock.low".to_owned()],
+    );
     require_eq(sentence, &second.subscriptions, &vec!["order.placed".to_owned()]);
     require_eq(sentence, &second.protocol.as_deref(), &Some("outbox"));
     require(sentence, second.registered_at > first.registered_at, &second.registered_at);

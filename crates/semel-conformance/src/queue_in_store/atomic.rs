@@ -5,7 +5,7 @@ use semel_core::store::{Expect, Trouble};
 
 use super::handle::{Place, effects, enqueue, settle};
 use crate::QueueRig;
-use crate::sample::{BYTES_TRIED_MAX, message, message_of_size, to};
+use crate::sample::{BYTES_TRIED_MAX, message, message_of_size, settlements, to};
 use crate::store::handle::{entity, put};
 
 /// A batch settles, puts and queues together. `Applied` tells a version for the put alone.
@@ -43,7 +43,7 @@ pub async fn a_conflict_leaves_the_delivery_leased(rig: &dyn QueueRig) {
 /// one who has it.
 pub async fn a_stale_receipt_loses_the_whole_batch(rig: &dyn QueueRig) {
     let Some(place) = Place::open(rig).await else { return };
-    for (n, (_, settlement)) in crate::sample::settlements(place.queue.ticks(0)).into_iter().enumerate() {
+    for (n, (_, settlement)) in settlements(place.queue.ticks(0)).into_iter().enumerate() {
         let (old, new) = place.stale_delivery("orders", "1").await;
         let mut batch = effects().to_vec();
         let position = n % 3;

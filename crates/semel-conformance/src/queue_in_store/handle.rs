@@ -21,9 +21,7 @@ impl<'r> Place<'r> {
     pub(crate) async fn open(rig: &'r dyn QueueRig) -> Option<Self> {
         let store = StoreHandle::open(rig).await;
         match store.limits().queue {
-            QueueHome::Inside => {
-                Some(Self { rig, store, queue: QueueHandle::open(rig).await })
-            }
+            QueueHome::Inside => Some(Self { rig, store, queue: QueueHandle::open(rig).await }),
             QueueHome::Elsewhere => {
                 refuses_a_queue(&store).await;
                 None

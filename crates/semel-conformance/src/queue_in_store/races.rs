@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use semel_core::Broker;
 use semel_core::broker::{Delivery, Lease, Receipt, Settlement};
-use semel_core::store::{Change, Expect, WriteOutcome};
+use semel_core::store::Expect;
 
-use super::handle::{Place, effects, enqueue, settle};
+use super::handle::{Place, enqueue, settle};
 use crate::QueueRig;
 use crate::broker::handle::id_of;
 use crate::concurrency::together;
@@ -29,7 +29,7 @@ pub async fn concurrent_batches_settle_a_delivery_once(rig: &dyn QueueRig) {
                 settle(&delivery.receipt, Settlement::Ack),
                 enqueue(to("effects", message(name.clone()))),
             ];
-            async move { commits(&store, batch).await.then_some(name) }
+            async move { store.wins(batch).await.then_some(name) }
         });
         let winners: Vec<String> = together(tasks).await.into_iter().flatten().collect();
         let sentence = "of batches that settle one delivery, exactly one is applied";
@@ -104,7 +104,7 @@ impl Worker {
                 settle(&delivery.receipt, Settlement::Ack),
                 enqueue(to("effects", message(id.clone()))),
             ];
-            if commits(&self.store, batch).await {
+            if self.store.wins(batch).await {
                 return true;
             }
             if !self.holds(&delivery.receipt).await {
@@ -121,19 +121,4 @@ impl Worker {
             Err(error) => broken("an extension by a broker that works succeeds", &error),
         }
     }
-}
-
-/// Writes a batch that races with others; where the store was busy, again. Whether it was applied.
-async fn commits(store: &StoreHandle, batch: Vec<Change>) -> bool {
-    for _ in 0..1000 {
-        match store.write(batch.clone()).await {
-            WriteOutcome::Applied(_) => return true,
-            WriteOutcome::Conflict(_) => return false,
-            WriteOutcome::Refused(error) if error.is_passing() => {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            other => broken("a store that works tells what became of a write", &other),
-        }
-    }
-    broken("a busy store is busy for a while only", &"refused 1000 times")
 }

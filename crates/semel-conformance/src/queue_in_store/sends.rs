@@ -30,10 +30,8 @@ pub async fn a_queued_message_comes_to_each_subscriber(rig: &dyn QueueRig) {
     place.queue.subscribe("billing").await;
     place.queue.subscribe("shipping").await;
     place.queue.register("others", &["order.cancelled"]).await;
-    let batch = vec![
-        enqueue(to_subscribers(message("1"))),
-        put(&entity("state"), "new", Expect::Absent),
-    ];
+    let batch =
+        vec![enqueue(to_subscribers(message("1"))), put(&entity("state"), "new", Expect::Absent)];
     place.store.applies(QUEUED, batch).await;
     for endpoint in ["billing", "shipping"] {
         place.queue.takes("each subscriber gets one copy of a message", endpoint, "1").await;
@@ -45,10 +43,8 @@ pub async fn a_queued_message_comes_to_each_subscriber(rig: &dyn QueueRig) {
 /// A message that nobody subscribes to harms no batch.
 pub async fn a_queued_message_needs_no_subscribers(rig: &dyn QueueRig) {
     let Some(place) = Place::open(rig).await else { return };
-    let batch = vec![
-        enqueue(to_subscribers(message("1"))),
-        put(&entity("state"), "new", Expect::Absent),
-    ];
+    let batch =
+        vec![enqueue(to_subscribers(message("1"))), put(&entity("state"), "new", Expect::Absent)];
     let sentence = "a message without subscribers harms no batch";
     place.store.applies(sentence, batch).await;
     place.store.shows(sentence, &entity("state"), Some(b"new")).await;

@@ -59,7 +59,9 @@ pub async fn a_conflict_writes_nothing_of_its_batch(rig: &dyn StoreRig) {
             ];
             batch.insert(position, failing.clone());
             if store.refuses_batch(&batch).await {
-                return store.shows("a refused batch writes nothing", &entity("created"), None).await;
+                return store
+                    .shows("a refused batch writes nothing", &entity("created"), None)
+                    .await;
             }
             let sentence = "a batch with one failing condition conflicts";
             store.conflicts(sentence, batch, &[position]).await;

@@ -1,6 +1,6 @@
 //! Each condition of each change, where it holds and where it does not.
 
-use semel_core::store::{Expect, Version};
+use semel_core::store::{Expect, ItemKey, Version};
 
 use super::handle::{StoreHandle, delete, entity, put};
 use crate::StoreRig;
@@ -75,9 +75,7 @@ pub async fn delete_expecting_anything_never_conflicts(rig: &dyn StoreRig) {
     }
 }
 
-async fn item_written_twice(
-    store: &StoreHandle,
-) -> (semel_core::store::ItemKey, Version, Version) {
+async fn item_written_twice(store: &StoreHandle) -> (ItemKey, Version, Version) {
     let key = entity("7");
     let first = store.puts(&key, "first", Expect::Absent).await;
     let second = store.puts(&key, "second", Expect::Version(first.clone())).await;

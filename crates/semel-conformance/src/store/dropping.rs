@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use semel_core::store::{Expect, WriteOutcome};
+use semel_core::store::{Atomicity, Expect};
 
 use super::handle::{StoreHandle, entity, put};
 use crate::StoreRig;
-use crate::verdict::broken;
 
 /// A write whose future was dropped is applied whole, later, or never, and harms no other call: no
 /// transaction stays open behind it.
@@ -14,17 +13,13 @@ pub async fn a_dropped_write_is_whole_or_nothing(rig: &dyn StoreRig) {
     let store = StoreHandle::open(rig).await;
     for round in 0..20_u64 {
         let keys = [entity(format!("a{round}")), entity(format!("b{round}"))];
-        let width = if store.limits().atomicity == semel_core::store::Atomicity::OneItem { 1 } else { 2 };
+        let width = if store.limits().atomicity == Atomicity::OneItem { 1 } else { 2 };
         let batch = |value: &'static str| {
             keys[..width].iter().map(|key| put(key, value, Expect::Absent)).collect::<Vec<_>>()
         };
         let patience = Duration::from_micros(round * 50);
         let _dropped = tokio::time::timeout(patience, store.write(batch("dropped"))).await;
-        let value = match store.write(batch("second")).await {
-            WriteOutcome::Applied(_) => "second",
-            WriteOutcome::Conflict(_) => "dropped",
-            other => broken("a dropped write harms no later one", &other),
-        };
+        let value = if store.wins(batch("second")).await { "second" } else { "dropped" };
         for key in &keys[..width] {
             let sentence = "a dropped write is applied whole or not at all";
             store.shows(sentence, key, Some(value.as_bytes())).await;

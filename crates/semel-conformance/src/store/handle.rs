@@ -1,6 +1,7 @@
 //! One handle to the store under test, with calls that say what they expect.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use semel_core::Store;
@@ -103,16 +104,27 @@ impl StoreHandle {
     }
 
     /// Writes `changes`, which must be refused for one of these `troubles`.
-    pub(crate) async fn refuses(
-        &self,
-        sentence: &str,
-        changes: Vec<Change>,
-        troubles: &[Trouble],
-    ) {
+    pub(crate) async fn refuses(&self, sentence: &str, changes: Vec<Change>, troubles: &[Trouble]) {
         match self.write(changes).await {
             WriteOutcome::Refused(error) => require_clear(sentence, &error, troubles),
             other => broken(sentence, &other),
         }
+    }
+
+    /// Writes `changes`, which may race with others; where the store was busy, again. Whether they
+    /// were applied.
+    pub(crate) async fn wins(&self, changes: Vec<Change>) -> bool {
+        for _ in 0..1000 {
+            match self.write(changes.clone()).await {
+                WriteOutcome::Applied(_) => return true,
+                WriteOutcome::Conflict(_) => return false,
+                WriteOutcome::Refused(error) if error.is_passing() => {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                other => broken("a store that works tells what became of a write", &other),
+            }
+        }
+        broken("a busy store is busy for a while only", &"refused 1000 times")
     }
 
     /// Asserts that the item has this value, or is absent.

@@ -10,7 +10,8 @@ use crate::verdict::{broken, require, require_eq};
 pub async fn a_listing_is_in_order(rig: &dyn StoreRig) {
     let Some(store) = listing_store(rig).await else { return };
     let keys = filled(&store).await;
-    let seen: Vec<ItemKey> = pages(&store, Space::Outbox, 100).await.into_iter().map(|i| i.key).collect();
+    let seen: Vec<ItemKey> =
+        pages(&store, Space::Outbox, 100).await.into_iter().map(|i| i.key).collect();
     require_eq("a listing is in the order of (partition, key)", &seen, &keys);
 }
 
@@ -40,7 +41,8 @@ pub async fn a_listing_shows_one_space(rig: &dyn StoreRig) {
         store.puts(&ItemKey::new(space, space.name(), "7"), "x", Expect::Absent).await;
     }
     for space in Space::ALL {
-        let seen: Vec<ItemKey> = pages(&store, space, 10).await.into_iter().map(|i| i.key).collect();
+        let seen: Vec<ItemKey> =
+            pages(&store, space, 10).await.into_iter().map(|i| i.key).collect();
         let expected = vec![ItemKey::new(space, space.name(), "7")];
         require_eq("a listing shows the items of its space alone", &seen, &expected);
     }
@@ -78,8 +80,19 @@ async fn listing_store(rig: &dyn StoreRig) -> Option<StoreHandle> {
 /// Puts items whose keys a wrong comparison misorders; gives their keys in order.
 async fn filled(store: &StoreHandle) -> Vec<ItemKey> {
     let pairs = [
-        ("a", "z"), ("a", "Z"), ("a", "10"), ("a", "9"), ("a", "é"), ("a", "z "), ("a!", "a"),
-        ("ab", "a"), ("B", "a"), ("ä", "a"), ("a/b", "a"), ("🦀", "a"), ("\u{ff5e}", "a"),
+        ("a", "z"),
+        ("a", "Z"),
+        ("a", "10"),
+        ("a", "9"),
+        ("a", "é"),
+        ("a", "z "),
+        ("a!", "a"),
+        ("ab", "a"),
+        ("B", "a"),
+        ("ä", "a"),
+        ("a/b", "a"),
+        ("🦀", "a"),
+        ("\u{ff5e}", "a"),
     ];
     let mut keys: Vec<ItemKey> =
         pairs.into_iter().map(|(p, k)| ItemKey::new(Space::Outbox, p, k)).collect();

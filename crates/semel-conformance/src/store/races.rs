@@ -1,9 +1,8 @@
 //! Writers that race: through several handles, at the same time.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use semel_core::store::{Change, Expect, ItemKey, WriteOutcome};
+use semel_core::store::{Change, Expect, ItemKey};
 
 use super::handle::{StoreHandle, as_read, delete, entity, put};
 use crate::StoreRig;
@@ -89,9 +88,8 @@ async fn append(store: &StoreHandle, keys: &[ItemKey], line: &str) {
             value.extend_from_slice(format!("{line}\n").as_bytes());
             changes.push(put(key, value, as_read(item.as_ref())));
         }
-        match settled(store, changes).await {
-            Fate::Applied => return,
-            Fate::Lost => {}
+        if store.wins(changes).await {
+            return;
         }
     }
     broken("of concurrent writers one always wins", &"10000 conflicts in a row");
@@ -99,38 +97,16 @@ async fn append(store: &StoreHandle, keys: &[ItemKey], line: &str) {
 
 /// Writes one change through each handle at once. Exactly one must be applied; tells which.
 async fn one_winner(handles: &[StoreHandle], changes: Vec<Change>) -> usize {
-    let tasks = handles.to_vec().into_iter().zip(changes).enumerate();
-    let fates = together(tasks.map(|(writer, (store, change))| async move {
-        (writer, settled(&store, vec![change]).await)
+    let tasks = handles.iter().cloned().zip(changes).enumerate();
+    let won = together(tasks.map(|(writer, (store, change))| async move {
+        store.wins(vec![change]).await.then_some(writer)
     }))
     .await;
-    let winners: Vec<usize> =
-        fates.iter().filter(|(_, fate)| *fate == Fate::Applied).map(|(writer, _)| *writer).collect();
+    let winners: Vec<usize> = won.into_iter().flatten().collect();
     match winners.as_slice() {
         [winner] => *winner,
         others => broken("of changes that race for one item exactly one is applied", &others),
     }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Fate {
-    Applied,
-    Lost,
-}
-
-/// Writes a batch that races with others; where the store was busy, again.
-async fn settled(store: &StoreHandle, changes: Vec<Change>) -> Fate {
-    for _ in 0..1000 {
-        match store.write(changes.clone()).await {
-            WriteOutcome::Applied(_) => return Fate::Applied,
-            WriteOutcome::Conflict(_) => return Fate::Lost,
-            WriteOutcome::Refused(error) if error.is_passing() => {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            other => broken("a store that works tells what became of a write", &other),
-        }
-    }
-    broken("a busy store is busy for a while only", &"refused 1000 times")
 }
 
 async fn shows_every_tag(store: &StoreHandle, sentence: &str, key: &ItemKey) {

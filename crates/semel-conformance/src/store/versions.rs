@@ -34,8 +34,7 @@ pub async fn a_version_never_repeats(rig: &dyn StoreRig) {
     for round in 0..8_usize {
         let (creator, changer) = (&handles[round % 2], &handles[round / 2 % 2]);
         let created = creator.puts(&entity("7"), "created", Expect::Absent).await;
-        let changed =
-            changer.puts(&entity("7"), "changed", Expect::Version(created.clone())).await;
+        let changed = changer.puts(&entity("7"), "changed", Expect::Version(created.clone())).await;
         let gone = vec![delete(&entity("7"), Expect::Version(changed.clone()))];
         creator.applies("a delete under the current version is applied", gone).await;
         is_new(&mut seen, &created);

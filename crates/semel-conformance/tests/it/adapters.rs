@@ -1,40 +1,22 @@
 //! Every contract, kept by places that offer everything, little, and something between.
 
-mod rich {
-    use crate::memory::{Character, MemoryRig};
+macro_rules! place {
+    ($name:ident, $character:ident) => {
+        mod $name {
+            use crate::memory::{Character, MemoryRig};
 
-    async fn open() -> MemoryRig {
-        MemoryRig::new(Character::RICH)
-    }
+            async fn fresh() -> MemoryRig {
+                MemoryRig::new(Character::$character)
+            }
 
-    semel_conformance::suite!(store, open());
-    semel_conformance::suite!(broker, open());
-    semel_conformance::suite!(operator, open());
-    semel_conformance::suite!(queue_in_store, open());
+            semel_conformance::suite!(store, fresh());
+            semel_conformance::suite!(broker, fresh());
+            semel_conformance::suite!(operator, fresh());
+            semel_conformance::suite!(queue_in_store, fresh());
+        }
+    };
 }
 
-mod middling {
-    use crate::memory::{Character, MemoryRig};
-
-    async fn open() -> MemoryRig {
-        MemoryRig::new(Character::MIDDLING)
-    }
-
-    semel_conformance::suite!(store, open());
-    semel_conformance::suite!(broker, open());
-    semel_conformance::suite!(operator, open());
-    semel_conformance::suite!(queue_in_store, open());
-}
-
-mod poor {
-    use crate::memory::{Character, MemoryRig};
-
-    async fn open() -> MemoryRig {
-        MemoryRig::new(Character::POOR)
-    }
-
-    semel_conformance::suite!(store, open());
-    semel_conformance::suite!(broker, open());
-    semel_conformance::suite!(operator, open());
-    semel_conformance::suite!(queue_in_store, open());
-}
+place!(rich, RICH);
+place!(middling, MIDDLING);
+place!(poor, POOR);

@@ -4,7 +4,7 @@
 //! and no spawning inside. Their steps carry the labels of [`Step`].
 
 mod at_least_once;
-mod outbox_record;
+mod outbox;
 mod transactional;
 
 use std::fmt;

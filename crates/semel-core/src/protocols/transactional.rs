@@ -5,14 +5,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Outcome, Places, Processed, Protocol, Step, Work, message_key, outbox_record};
-use crate::broker::{BrokerLimits, Outgoing, SendOutcome, Settlement};
+use super::outbox;
+use super::{Outcome, Places, Processed, Protocol, Step, Work, message_key};
+use crate::broker::{BrokerLimits, Outgoing, Settlement};
 use crate::context::outgoing;
 use crate::handler::Decision;
 use crate::operator::DeadLetter;
 use crate::store::{
     Atomicity, Change, Expect, Item, ItemKey, Keep, Listing, Page, QueueHome, Space, StoreLimits,
-    Trouble, Version, WriteOutcome,
+    Version, WriteOutcome,
 };
 use crate::{Envelope, Store, StoreError};
 
@@ -60,10 +61,16 @@ impl Protocol for Transactional {
 
     async fn process(&self, work: &Work<'_>) -> Outcome {
         work.begin(Step::LoadEntity);
-        let entity = match work.places.store.read(&work.entity_key()).await {
-            Ok(entity) => entity,
+        // The entity first: an inbox entry that comes between the two reads comes with a change of
+        // the entity, on which the commit then fails.
+        let keys = [work.entity_key(), inbox_key(work.endpoint, work.envelope)];
+        let (entity, entry) = match work.places.store.read_all(&keys).await {
+            Ok(items) => pair(items),
             Err(error) => return error.into(),
         };
+        if entry.is_some() {
+            return self.finish_duplicate(work).await;
+        }
         let (state, expect) = match entity {
             Some(item) => (Some(item.value), Expect::Version(item.version)),
             None => (None, Expect::Absent),
@@ -72,8 +79,8 @@ impl Protocol for Transactional {
         work.begin(Step::RunHandler);
         let decision = match work.handler.run(state, work.context()).await {
             Ok(decision) => decision,
-            // A handler may well fail on the state that its own first run left behind.
-            Err(failure) => return self.settle_duplicate(work, Outcome::HandlerFailed(failure)).await,
+            // Another attempt may have committed meanwhile: then this one does not count.
+            Err(failure) => return self.unless_done(work, Outcome::HandlerFailed(failure)).await,
         };
 
         work.begin(Step::CommitState);
@@ -90,7 +97,7 @@ impl Protocol for Transactional {
                 }
             },
             WriteOutcome::Conflict(at) if lost_lease(work, &at) => Outcome::LeaseLost,
-            WriteOutcome::Conflict(_) => self.settle_duplicate(work, Outcome::Conflict).await,
+            WriteOutcome::Conflict(_) => self.unless_done(work, Outcome::Conflict).await,
             WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => error.into(),
         }
     }
@@ -116,9 +123,9 @@ impl Protocol for Transactional {
             if item.key.partition != endpoint {
                 break;
             }
-            let messages = read_outbox(&item)?;
-            dispatch(places, messages).await?;
-            clear(places.store, item.key, item.version).await?;
+            let messages = outbox::read(&item)?;
+            outbox::dispatch(places.broker, messages).await?;
+            outbox::clear(places.store, item.key, item.version).await?;
             finished += 1;
         }
         Ok(finished)
@@ -152,23 +159,26 @@ impl Protocol for Transactional {
 }
 
 impl Transactional {
-    /// Ends a delivery whose message has a committed attempt, with that attempt's effects out.
-    /// `otherwise` is the outcome if it has none.
-    async fn settle_duplicate(&self, work: &Work<'_>, otherwise: Outcome) -> Outcome {
+    /// The outcome `otherwise`, unless the message has a committed attempt by now.
+    async fn unless_done(&self, work: &Work<'_>, otherwise: Outcome) -> Outcome {
         work.begin(Step::CheckInbox);
-        let store = work.places.store;
-        match self.processed(work.endpoint, work.envelope, store).await {
-            Ok(Processed::Yes) => {}
-            Ok(Processed::Unknown) => return otherwise,
-            Err(error) => return error.into(),
+        match self.processed(work.endpoint, work.envelope, work.places.store).await {
+            Ok(Processed::Yes) => self.finish_duplicate(work).await,
+            Ok(Processed::Unknown) => otherwise,
+            Err(error) => error.into(),
         }
+    }
+
+    /// Ends a delivery whose message has a committed attempt, with that attempt's effects out.
+    async fn finish_duplicate(&self, work: &Work<'_>) -> Outcome {
+        let store = work.places.store;
         if work.places.queue == QueueHome::Inside {
             return work.ack(Outcome::Duplicate).await;
         }
         let key = outbox_key(work.endpoint, work.envelope);
         let messages = match store.read(&key).await {
             Ok(None) => return work.ack(Outcome::Duplicate).await,
-            Ok(Some(item)) => read_outbox(&item).map(|messages| (messages, item.version)),
+            Ok(Some(item)) => outbox::read(&item).map(|messages| (messages, item.version)),
             Err(error) => Err(error),
         };
         match messages {
@@ -178,6 +188,11 @@ impl Transactional {
             Err(error) => error.into(),
         }
     }
+}
+
+fn pair(items: Vec<Option<Item>>) -> (Option<Item>, Option<Item>) {
+    let mut items = items.into_iter();
+    (items.next().flatten(), items.next().flatten())
 }
 
 /// Where the settlement stands in a batch that has one.
@@ -227,13 +242,13 @@ impl Commit {
             let changes = [settle, inbox, state].into_iter().chain(sends).collect();
             return Ok(Self { changes, then: Then::Nothing });
         }
-        check_sizes(work, &messages)?;
+        outbox::check_sizes(work.places.broker, &messages)?;
         let key = outbox_key(work.endpoint, work.envelope);
         let mut changes = vec![inbox, state];
         if !messages.is_empty() {
             changes.push(Change::Put {
                 key: key.clone(),
-                value: encode_outbox(&key, &messages)?.into(),
+                value: outbox::encode(&key, &messages)?.into(),
                 // Never revived: the inbox entry beside it keeps late copies out.
                 expect: Expect::Absent,
                 keep: Keep::Always,
@@ -248,25 +263,6 @@ fn lost_lease(work: &Work<'_>, at: &[usize]) -> bool {
     work.places.queue == QueueHome::Inside && at.contains(&SETTLE)
 }
 
-/// Messages that the broker would refuse must not be committed.
-fn check_sizes(work: &Work<'_>, messages: &[Outgoing]) -> Result<(), StoreError> {
-    let bytes_max = work.places.broker.limits().message_bytes_max;
-    match messages.iter().find(|message| message.envelope.size() > bytes_max) {
-        None => Ok(()),
-        Some(message) => Err(StoreError {
-            trouble: Trouble::TooLarge,
-            store: format!("{:?}", work.places.broker),
-            operation: "send",
-            reason: format!(
-                "a `{}` takes {} bytes, the limit is {bytes_max}",
-                message.envelope.kind,
-                message.envelope.size()
-            ),
-            help: "Send less in one message.".to_owned(),
-        }),
-    }
-}
-
 async fn dispatch_own(
     work: &Work<'_>,
     key: ItemKey,
@@ -275,42 +271,16 @@ async fn dispatch_own(
     outcome: Outcome,
 ) -> Outcome {
     work.begin(Step::Dispatch);
-    if let Err(error) = dispatch(work.places, messages).await {
+    if let Err(error) = outbox::dispatch(work.places.broker, messages).await {
         return error.into();
     }
     if let Some(version) = version {
         work.begin(Step::ClearOutbox);
-        if let Err(error) = clear(work.places.store, key, version).await {
+        if let Err(error) = outbox::clear(work.places.store, key, version).await {
             return error.into();
         }
     }
     work.ack(outcome).await
-}
-
-async fn dispatch(places: Places<'_>, messages: Vec<Outgoing>) -> Result<(), StoreError> {
-    if messages.is_empty() {
-        return Ok(());
-    }
-    for sent in places.broker.send(messages).await {
-        match sent {
-            SendOutcome::Sent => {}
-            SendOutcome::Unknown(error) => return Err(error),
-            // Committed effects are never given up: wait for the broker's limits to change.
-            SendOutcome::Refused(error) => {
-                return Err(StoreError { trouble: Trouble::Unavailable, ..error });
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn clear(store: &dyn Store, key: ItemKey, version: Version) -> Result<(), StoreError> {
-    let delete = Change::Delete { key, expect: Expect::Version(version) };
-    match store.write(vec![delete]).await {
-        // On a conflict someone else dispatched and cleared it.
-        WriteOutcome::Applied(_) | WriteOutcome::Conflict(_) => Ok(()),
-        WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => Err(error),
-    }
 }
 
 fn inbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
@@ -319,22 +289,4 @@ fn inbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
 
 fn outbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
     ItemKey::new(Space::Outbox, endpoint, message_key(envelope))
-}
-
-fn encode_outbox(key: &ItemKey, messages: &[Outgoing]) -> Result<Vec<u8>, StoreError> {
-    outbox_record::encode(messages).map_err(|error| outbox_error(key, error.to_string()))
-}
-
-fn read_outbox(item: &Item) -> Result<Vec<Outgoing>, StoreError> {
-    outbox_record::decode(&item.value).map_err(|reason| outbox_error(&item.key, reason))
-}
-
-fn outbox_error(key: &ItemKey, reason: String) -> StoreError {
-    StoreError {
-        trouble: Trouble::Broken,
-        store: key.to_string(),
-        operation: "read the outbox",
-        reason,
-        help: "A newer version of Semel wrote it, or someone changed it: repair it by hand.".to_owned(),
-    }
 }

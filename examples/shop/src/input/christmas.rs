@@ -4,7 +4,7 @@
 //! promised above a sum paid is due to some of them and not to others.
 
 use super::catalogue::{CATALOGUE, Product};
-use super::seeded::Seeded;
+use crate::seeded::Seeded;
 use super::{Invoice, InvoiceKind, Line};
 
 /// The number of the first invoice.

@@ -9,7 +9,6 @@ mod fields;
 mod lines;
 mod order_line;
 pub(crate) mod rejects;
-mod seeded;
 #[cfg(test)]
 mod tests;
 

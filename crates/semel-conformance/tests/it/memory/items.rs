@@ -38,8 +38,7 @@ impl Items {
         };
         let is_put = matches!(change, Change::Put { .. });
         let sees_expired = mutant == Mutant::ExpiredBlocksCreate;
-        let row =
-            self.rows.get(&stored(key, mutant)).filter(|row| sees_expired || row.lives(now));
+        let row = self.rows.get(&stored(key, mutant)).filter(|row| sees_expired || row.lives(now));
         match (expect, row) {
             (Expect::Absent, Some(_)) if is_put => mutant == Mutant::CreateOverwrites,
             _ if !is_put && mutant == Mutant::DeleteChecksNothing => true,

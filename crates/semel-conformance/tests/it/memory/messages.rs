@@ -1,19 +1,15 @@
-//! Messages, their leases and their fates.
+//! The queues: who takes which message, and whose receipt still has its power.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use semel_core::Timestamp;
 use semel_core::broker::{
-    DeadReason, Delivery, Destination, FailureRecord, Lease, Outgoing, Receipt, Receive,
-    Registration, Settlement,
+    Delivery, Destination, Lease, Outgoing, Receipt, Receive, Registration, Settlement,
 };
-use semel_core::envelope::PARTITION_KEY;
-use semel_core::{Envelope, Extension, Timestamp};
 
+use super::message::{Message, carried};
 use super::mutant::Mutant;
-
-/// How many failures a message keeps.
-const FAILURES_KEPT: usize = 20;
 
 /// The messages of a place, by their numbers, and who subscribes.
 #[derive(Debug, Default)]
@@ -28,23 +24,6 @@ pub(super) struct Messages {
 pub(super) struct Registered {
     pub(super) registration: Registration,
     pub(super) at: Timestamp,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Message {
-    pub(super) endpoint: String,
-    pub(super) envelope: Envelope,
-    pub(super) queued_at: Timestamp,
-    /// When it can be received, if nobody holds it.
-    pub(super) ready_at: Timestamp,
-    /// Until when a worker holds it.
-    pub(super) leased_until: Option<Timestamp>,
-    /// Changes whenever it goes to another; with the number it makes the receipt.
-    tag: u64,
-    pub(super) deliveries: u32,
-    pub(super) failures: Vec<FailureRecord>,
-    pub(super) failure_count: u32,
-    pub(super) dead: Option<(DeadReason, Timestamp)>,
 }
 
 impl Messages {
@@ -159,7 +138,7 @@ impl Messages {
         Delivery {
             receipt: message.receipt(number),
             envelope: Ok(message.envelope.clone()),
-            deliveries: message.deliveries,
+            deliveries: message.deliveries - u32::from(mutant == Mutant::DeliveriesFromZero),
             failures: message.failures.clone(),
             failure_count: message.failure_count,
         }
@@ -219,7 +198,13 @@ impl Messages {
         };
     }
 
-    pub(super) fn decide(&mut self, number: i64, fate: &Settlement, now: Timestamp, mutant: Mutant) {
+    pub(super) fn decide(
+        &mut self,
+        number: i64,
+        fate: &Settlement,
+        now: Timestamp,
+        mutant: Mutant,
+    ) {
         let tag = self.new_tag();
         let Some(message) = self.queued.get_mut(&number) else { return };
         let was_dead = message.dead.is_some();
@@ -237,7 +222,8 @@ impl Messages {
             return;
         }
         message.settle(fate, now, mutant);
-        let keeps_tag = if was_dead { Mutant::DeadReceiptStays } else { Mutant::ReturnedReceiptSettles };
+        let keeps_tag =
+            if was_dead { Mutant::DeadReceiptStays } else { Mutant::ReturnedReceiptSettles };
         if mutant != keeps_tag && mutant != Mutant::NumbersAreReused {
             message.tag = tag;
         }
@@ -284,109 +270,4 @@ impl Messages {
 
 fn number_in(receipt: &Receipt) -> Option<i64> {
     receipt.as_str().split_once('.')?.0.parse().ok()
-}
-
-impl Message {
-    pub(super) fn receipt(&self, number: i64) -> Receipt {
-        Receipt::new(format!("{number}.{}", self.tag))
-    }
-
-    pub(super) fn is_leased(&self, now: Timestamp, mutant: Mutant) -> bool {
-        self.leased_until.is_some_and(|until| now < until || mutant == Mutant::LeaseNeverEnds)
-    }
-
-    /// Whether a receive may take it, its key apart.
-    fn comes(&self, request: &Receive, now: Timestamp, mutant: Mutant) -> bool {
-        let here = self.endpoint == request.endpoint
-            || mutant == Mutant::EndpointsByPrefix && self.endpoint.starts_with(&request.endpoint);
-        let limited = mutant == Mutant::DeliveriesAreLimited && self.deliveries >= 50;
-        let dead = self.dead.is_some() && mutant != Mutant::DeadLetterReturns;
-        let leased = self.is_leased(now, mutant) && mutant != Mutant::LeaseIsIgnored;
-        here && !limited && !dead && !leased && self.ready_at <= now
-    }
-
-    /// Whether the later messages of its key wait for it.
-    fn holds_up(&self, now: Timestamp, mutant: Mutant) -> bool {
-        match mutant {
-            Mutant::OrderForgetsTheLeased if self.is_leased(now, mutant) => false,
-            Mutant::OrderForgetsTheWaiting if now < self.ready_at => false,
-            Mutant::OrderHoldsBehindDead => true,
-            _ => self.dead.is_none(),
-        }
-    }
-
-    /// The line in which it waits, if it has a key.
-    fn line(&self, mutant: Mutant) -> Option<(String, String)> {
-        let key = self.envelope.text(PARTITION_KEY)?.to_owned();
-        Some(match mutant {
-            Mutant::KeysHoldUpEachOther => (self.endpoint.clone(), String::new()),
-            Mutant::EndpointsHoldUpEachOther => (String::new(), key),
-            _ => (self.endpoint.clone(), key),
-        })
-    }
-
-    fn is_held_up(&self, held_up: &BTreeSet<Option<(String, String)>>, mutant: Mutant) -> bool {
-        let line = self.line(mutant);
-        line.is_some() && held_up.contains(&line)
-    }
-
-    fn settle(&mut self, fate: &Settlement, now: Timestamp, mutant: Mutant) {
-        let was_dead = self.dead.take().is_some();
-        self.leased_until = None;
-        match fate {
-            Settlement::Ack => {}
-            Settlement::Release { after } => {
-                self.ready_at = now.after(*after);
-                if mutant == Mutant::ReleaseIsBlamed {
-                    self.failure_count += 1;
-                }
-                match mutant {
-                    Mutant::ReplayForgetsHistory if was_dead => self.failures.clear(),
-                    Mutant::ReplayForgetsItsWait if was_dead => self.ready_at = now,
-                    _ => {}
-                }
-            }
-            Settlement::Retry { after, failure } => {
-                self.ready_at = now.after(*after);
-                if mutant != Mutant::RetryForgetsTheFailure {
-                    self.fail(failure, mutant);
-                }
-            }
-            Settlement::DeadLetter { reason, failure } => {
-                let forgets = mutant == Mutant::ReasonIsForgotten;
-                let reason = if forgets { DeadReason::HandlerFailed } else { *reason };
-                self.dead = Some((reason, now));
-                self.fail(failure, mutant);
-            }
-        }
-        if mutant == Mutant::WaitIsIgnored {
-            self.ready_at = now;
-        }
-    }
-
-    fn fail(&mut self, failure: &FailureRecord, mutant: Mutant) {
-        self.failure_count += 1;
-        self.failures.push(failure.clone());
-        match mutant {
-            Mutant::HistoryIsUnbounded => {}
-            Mutant::HistoryKeepsTheOldest => self.failures.truncate(FAILURES_KEPT),
-            _ if self.failures.len() > FAILURES_KEPT => drop(self.failures.remove(0)),
-            _ => {}
-        }
-    }
-}
-
-/// An envelope as it is carried.
-fn carried(envelope: &Envelope, mutant: Mutant) -> Envelope {
-    let mut envelope = envelope.clone();
-    match mutant {
-        Mutant::ExtensionsAreText => {
-            for value in envelope.extensions.values_mut() {
-                *value = Extension::Text(value.to_string());
-            }
-        }
-        Mutant::DataIsTrimmed => envelope.data = envelope.data.trim_ascii().to_vec().into(),
-        _ => {}
-    }
-    envelope
 }

@@ -1,6 +1,7 @@
 //! The contracts in their simplest form: two maps behind one lock.
 
 mod items;
+mod message;
 mod messages;
 pub(crate) mod mutant;
 mod operator;

@@ -2,10 +2,12 @@
 
 use async_trait::async_trait;
 use semel_core::StoreError;
+use semel_core::broker::DeadReason;
 use semel_core::operator::{DeadLetter, DeadLetterFilter, EndpointReport, Operator, Report};
 use semel_core::store::Space;
 
-use super::messages::{Message, Registered};
+use super::message::Message;
+use super::messages::Registered;
 use super::mutant::Mutant;
 use super::{Memory, State};
 
@@ -106,7 +108,7 @@ impl Memory {
         registered: Option<&Registered>,
     ) -> Option<DeadLetter> {
         let alive = self.is(Mutant::AliveIsListed);
-        let alive = alive.then_some((semel_core::broker::DeadReason::Refused, self.now()));
+        let alive = alive.then_some((DeadReason::Refused, self.now()));
         let (reason, since) = message.dead.or(alive)?;
         let raw = match self.is(Mutant::RawIsEncoded) {
             true => format!("{:?}", message.envelope).into(),

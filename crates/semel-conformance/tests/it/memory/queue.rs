@@ -114,17 +114,23 @@ impl Memory {
     }
 
     fn is_too_large(&self, message: &Outgoing) -> bool {
-        message.envelope.size() > self.place.character.bytes_max && !self.is(Mutant::OversizeIsSent)
+        let kept_back = usize::from(self.is(Mutant::LargestIsRefused));
+        message.envelope.size() > self.place.character.bytes_max - kept_back
+            && !self.is(Mutant::OversizeIsSent)
+    }
+
+    /// Only the mutant that wants subscribers asks.
+    pub(super) fn is_for_nobody(&self, message: &Outgoing) -> bool {
+        self.is(Mutant::NobodySubscribedIsRefused)
+            && message.to == Destination::Subscribers
+            && self.lock().messages.registered.is_empty()
     }
 
     fn send_one(&self, message: &Outgoing, spoilt: bool) -> SendOutcome {
         if spoilt || self.is_too_large(message) {
             return SendOutcome::Refused(error(Trouble::TooLarge, "send", "it is too large"));
         }
-        let nobody = message.to == Destination::Subscribers
-            && self.lock().messages.registered.is_empty()
-            && self.is(Mutant::NobodySubscribedIsRefused);
-        if nobody {
+        if self.is_for_nobody(message) {
             return SendOutcome::Refused(error(Trouble::Unsupported, "send", "no subscribers"));
         }
         self.lock().messages.queue(message, self.now(), self.place.character.mutant);

@@ -94,6 +94,9 @@ impl Memory {
         if limits.queue == QueueHome::Elsewhere && changes.iter().any(is_of_queue) {
             return refuse(Trouble::Unsupported, "the queue is elsewhere");
         }
+        if changes.iter().any(|c| matches!(c, Change::Enqueue(sent) if self.is_for_nobody(sent))) {
+            return refuse(Trouble::Unsupported, "no subscribers");
+        }
         if self.is(Mutant::LimitsAreIgnored) {
             return Ok(());
         }
@@ -220,7 +223,9 @@ impl State {
                     None
                 }
                 Change::Enqueue(outgoing) => {
-                    self.messages.queue(outgoing, now, mutant);
+                    if mutant != Mutant::BatchQueuesNothing {
+                        self.messages.queue(outgoing, now, mutant);
+                    }
                     None
                 }
                 Change::Settle { receipt, settlement } => {

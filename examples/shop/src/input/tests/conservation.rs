@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::super::read_orders;
-use super::super::seeded::Seeded;
+use crate::seeded::Seeded;
 use super::{Folder, HEADER};
 
 /// Bits of lines, good and bad, that garbage is put together from.

@@ -1,0 +1,151 @@
+//! Customers: they submit invoices over HTTP, repeat requests, and sometimes change their minds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::Stop;
+use crate::audit::Accepted;
+use crate::chaos::{Chaos, Fault};
+use crate::input::{Invoice, InvoiceKind};
+
+/// How many of a thousand requests are sent again.
+const REPEAT: usize = 60;
+/// How long a customer keeps asking before giving up on the shop.
+const TRIES_MAX: u32 = 60;
+
+/// What became of one invoice.
+#[derive(Debug)]
+pub(crate) enum Fed {
+    /// The shop took it.
+    Accepted(Accepted),
+    /// The shop refused it.
+    Refused { number: String, reason: String },
+}
+
+/// Feeds invoices to the shop at `url`.
+#[derive(Clone, Debug)]
+pub(crate) struct Feeder {
+    client: Client,
+    url: String,
+    chaos: Option<Arc<Chaos>>,
+    /// How many of a thousand orders are cancelled.
+    cancel: usize,
+}
+
+impl Feeder {
+    pub(crate) fn new(
+        url: String,
+        chaos: Option<Arc<Chaos>>,
+        cancel: usize,
+    ) -> Result<Self, Stop> {
+        let client =
+            Client::builder().timeout(Duration::from_secs(20)).build().map_err(Stop::trouble)?;
+        Ok(Self { client, url, chaos, cancel })
+    }
+
+    /// Submits one invoice, and perhaps cancels it.
+    pub(crate) async fn feed(&self, invoice: Invoice) -> Result<Fed, Stop> {
+        let (made, name) = match invoice.kind {
+            InvoiceKind::Order => ("carts", "cart"),
+            InvoiceKind::CreditNote => ("credit-notes", "credit_note"),
+        };
+        let about = json!({ "customer": invoice.customer, "reference": invoice.number });
+        // A repeated creation leaves an empty cart behind, and nothing else.
+        let created = self.ask(Method::POST, made, &about, None).await?;
+        let Some(id) = created.1[name].as_str() else { return Ok(refused(&invoice, &created)) };
+        let path = format!("{made}/{id}");
+        let lines = json!(invoice.lines);
+        let filled = self.ask(Method::PUT, &format!("{path}/lines"), &lines, None).await?;
+        if !filled.0.is_success() {
+            return Ok(refused(&invoice, &filled));
+        }
+        let key = format!("submit-{id}");
+        let submitted =
+            self.ask(Method::POST, &format!("{path}/submit"), &json!({}), Some(&key)).await?;
+        if !submitted.0.is_success() {
+            return Ok(refused(&invoice, &submitted));
+        }
+        let cancel_asked = invoice.kind == InvoiceKind::Order
+            && self.chaos.as_ref().is_some_and(|chaos| chaos.permille(self.cancel));
+        if cancel_asked {
+            let (path, key) = (format!("orders/{id}/cancel"), format!("cancel-{id}"));
+            let cancelled = self.ask(Method::POST, &path, &json!({}), Some(&key)).await?;
+            if !cancelled.0.is_success() {
+                return Err(Stop::trouble(format!("a cancellation was refused: {}", cancelled.1)));
+            }
+        }
+        Ok(Fed::Accepted(Accepted {
+            id: id.to_owned(),
+            total_pence: invoice.total_pence(),
+            pieces: invoice.lines.iter().map(|line| u64::from(line.quantity)).sum(),
+            reference: invoice.number,
+            kind: invoice.kind,
+            customer: invoice.customer,
+            cancel_asked,
+        }))
+    }
+
+    /// Sends a request until it is answered. Sometimes sends it twice at once; both answers must
+    /// be the same, if it has a key.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> Result<(StatusCode, Value), Stop> {
+        let chaos = self.chaos.as_ref().filter(|chaos| chaos.permille(REPEAT));
+        let Some(chaos) = chaos else { return self.insist(&method, path, body, key).await };
+        chaos.note(Fault::RequestRepeated);
+        let (first, second) = tokio::join!(
+            self.insist(&method, path, body, key),
+            self.insist(&method, path, body, key)
+        );
+        let (first, second) = (first?, second?);
+        if key.is_some() && first != second {
+            return Err(Stop::trouble(format!(
+                "one request to {path} got two answers: {first:?} and {second:?}"
+            )));
+        }
+        Ok(first)
+    }
+
+    async fn insist(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> Result<(StatusCode, Value), Stop> {
+        let mut trouble = String::new();
+        for _ in 0..TRIES_MAX {
+            let url = format!("{}/api/{path}", self.url);
+            let mut request = self.client.request(method.clone(), url).json(body);
+            if let Some(key) = key {
+                request = request.header("Idempotency-Key", format!("\"{key}\""));
+            }
+            match request.send().await {
+                Ok(response) => {
+                    let status = response.status();
+                    let answer = response.json().await.unwrap_or(Value::Null);
+                    // A server error or an answer that asks for patience proves nothing: again.
+                    if !status.is_server_error() && status != StatusCode::CONFLICT {
+                        return Ok((status, answer));
+                    }
+                    trouble = format!("{status} {answer}");
+                }
+                Err(error) => trouble = error.to_string(),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(Stop::trouble(format!("the shop did not answer {path} in {TRIES_MAX} tries: {trouble}")))
+    }
+}
+
+fn refused(invoice: &Invoice, (status, answer): &(StatusCode, Value)) -> Fed {
+    let detail = answer["detail"].as_str().unwrap_or("no reason given");
+    Fed::Refused { number: invoice.number.clone(), reason: format!("{status}: {detail}") }
+}
