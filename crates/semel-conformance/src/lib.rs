@@ -21,7 +21,7 @@
 //! use semel_conformance::{Rig, StoreRig, suite};
 //! use semel_core::{ManualClock, Store};
 //! # #[derive(Debug)] struct MyStore;
-//! # impl MyStore { fn open(_: &str, _: Arc<ManualClock>) -> Arc<dyn Store> { unimplemented!() } }
+//! # impl MyStore { fn open(_: &str, _: Arc<ManualClock>) -> Arc<dyn Store> { panic!("only an example") } }
 //!
 //! struct MyRig {
 //!     place: String,

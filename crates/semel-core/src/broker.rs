@@ -62,11 +62,13 @@ pub struct Delivery {
     pub receipt: Receipt,
     /// The message, or why the bytes that came are none. The broker keeps the bytes.
     pub envelope: Result<Envelope, EnvelopeError>,
-    /// How often it was delivered, this time included.
+    /// How often it was delivered, this time included. A delivery that was given back with
+    /// [`Settlement::Release`] does not count, where the broker can tell.
     pub deliveries: u32,
     /// The attempts that failed before, oldest first (the newest 20).
     pub failures: Vec<FailureRecord>,
-    /// How many attempts failed before, also those no longer in `failures`.
+    /// How many attempts failed before, also those no longer in `failures`; none after a replay
+    /// from the dead letters, which gives it all its tries again.
     pub failure_count: u32,
 }
 
@@ -145,7 +147,7 @@ pub enum Settlement {
 pub enum SettleOutcome {
     /// The broker will not forget it.
     Settled,
-    /// The lease had gone to another; nothing changed.
+    /// The lease had gone to another, or the message was settled before; nothing changed.
     Stale,
     /// It may or may not be settled.
     Unknown(StoreError),

@@ -63,7 +63,8 @@ pub struct DeadLetter {
     pub deliveries: u32,
     /// The attempts that failed, oldest first (the newest 20).
     pub failures: Vec<FailureRecord>,
-    /// Settling with it decides the dead letter's fate: `Release` replays it, `Ack` removes it.
+    /// Settling with it decides the dead letter's fate: `Release` replays it with its history and
+    /// all its tries, `Ack` removes it. Anything else is `Stale`.
     pub receipt: Receipt,
 }
 

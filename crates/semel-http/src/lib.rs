@@ -33,11 +33,13 @@ mod edge;
 mod key;
 pub mod problem;
 mod reply;
+mod settings;
 mod turns;
 
 pub use body::{Fingerprint, JsonBody};
 pub use data_set::{DataSet, DataSetId};
-pub use edge::{Edge, EdgeError, Settings};
+pub use edge::Edge;
 pub use key::{IdempotencyKey, Submission};
 pub use problem::Problem;
 pub use reply::Reply;
+pub use settings::{EdgeError, Settings};

@@ -19,9 +19,33 @@ pub(crate) const CHANGES_MAX: usize = 10_000;
 /// How many records are dropped in one go, so that dropping never holds up work for long.
 const PURGE_MAX: usize = 500;
 
+/// How requests are kept apart within a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Not at all: good as long as none is rejected after it has changed something.
+    Shared,
+    /// Each has a savepoint to go back to.
+    Savepoints,
+}
+
+/// Why a transaction cannot go on.
+pub(crate) enum Stopped {
+    /// A request was rejected that had changed something: begin anew, with savepoints.
+    NeedsSavepoints,
+    /// SQLite failed; the whole transaction is in doubt.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Stopped {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
 /// An open transaction. Each request in it stands or falls alone.
 pub(crate) struct Transaction<'a> {
     inner: rusqlite::Transaction<'a>,
+    isolation: Isolation,
     path: &'a Path,
     now: Timestamp,
     first_version: i64,
@@ -35,13 +59,14 @@ pub(crate) enum Rejected {
     Conflict(usize),
     /// It breaks a limit.
     Refused(StoreError),
+    /// It had changed something, and there is no savepoint to go back to.
+    NeedsSavepoints,
     /// SQLite failed; the whole transaction is in doubt.
     Sqlite(rusqlite::Error),
 }
 
 impl From<rusqlite::Error> for Rejected {
     fn from(error: rusqlite::Error) -> Self {
-        // A single value may be too large without harm to the others.
         Self::Sqlite(error)
     }
 }
@@ -51,12 +76,14 @@ impl<'a> Transaction<'a> {
         inner: rusqlite::Transaction<'a>,
         place: &'a Place,
         now: Timestamp,
+        isolation: Isolation,
     ) -> rusqlite::Result<Self> {
         let next_version = inner
             .prepare_cached("SELECT value FROM counter WHERE name = 'next_version'")?
             .query_row((), |row| row.get(0))?;
         Ok(Self {
             inner,
+            isolation,
             path: place.path(),
             now,
             first_version: next_version,
@@ -97,7 +124,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Applies one request, or nothing of it.
-    pub(crate) fn apply(&mut self, request: &Request) -> rusqlite::Result<Answer> {
+    pub(crate) fn apply(&mut self, request: &Request) -> Result<Answer, Stopped> {
         let applied = match request {
             Request::Write(changes) => self.isolated(|tx| tx.write(changes)),
             Request::Receive(request) => queue::receive(self, request).map(Answer::Deliveries).map_err(Rejected::from),
@@ -114,7 +141,8 @@ impl<'a> Transaction<'a> {
                     answers.push(match self.isolated(|tx| queue::enqueue(tx, message)) {
                         Ok(()) => Ok(()),
                         Err(Rejected::Refused(error)) => Err(error),
-                        Err(Rejected::Sqlite(error)) => return Err(error),
+                        Err(Rejected::NeedsSavepoints) => return Err(Stopped::NeedsSavepoints),
+                        Err(Rejected::Sqlite(error)) => return Err(error.into()),
                         // Queueing has no condition.
                         Err(Rejected::Conflict(_)) => Ok(()),
                     });
@@ -129,7 +157,8 @@ impl<'a> Transaction<'a> {
             Ok(answer) => Ok(answer),
             Err(Rejected::Conflict(at)) => Ok(Answer::Conflict(vec![at])),
             Err(Rejected::Refused(error)) => Ok(Answer::Refused(error)),
-            Err(Rejected::Sqlite(error)) => Err(error),
+            Err(Rejected::NeedsSavepoints) => Err(Stopped::NeedsSavepoints),
+            Err(Rejected::Sqlite(error)) => Err(error.into()),
         }
     }
 
@@ -138,6 +167,18 @@ impl<'a> Transaction<'a> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, Rejected>,
     ) -> Result<T, Rejected> {
+        if self.isolation == Isolation::Shared {
+            let before = self.inner.total_changes();
+            let result = work(self);
+            return match result {
+                Err(Rejected::Conflict(_) | Rejected::Refused(_))
+                    if self.inner.total_changes() != before =>
+                {
+                    Err(Rejected::NeedsSavepoints)
+                }
+                result => result,
+            };
+        }
         self.inner.prepare_cached("SAVEPOINT request")?.execute(())?;
         let result = work(self);
         if let Err(Rejected::Conflict(_) | Rejected::Refused(_)) = &result {

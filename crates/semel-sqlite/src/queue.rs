@@ -200,7 +200,8 @@ fn add_failure(
     Ok(row::add_failure(history, failure))
 }
 
-/// A dead letter is replayed by giving it back, and removed by acknowledging it.
+/// A dead letter is replayed by giving it back, and removed by acknowledging it. It has no attempts
+/// that could fail.
 fn settle_dead(
     tx: &mut Transaction<'_>,
     number: i64,
@@ -208,9 +209,8 @@ fn settle_dead(
 ) -> Result<usize, Rejected> {
     let after = match settlement {
         Settlement::Ack => None,
-        Settlement::Release { after } | Settlement::Retry { after, .. } => Some(*after),
-        // It is dead already.
-        Settlement::DeadLetter { .. } => return Ok(1),
+        Settlement::Release { after } => Some(*after),
+        Settlement::Retry { .. } | Settlement::DeadLetter { .. } => return Ok(0),
     };
     if let Some(after) = after {
         let now = tx.now();

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use semel_core::store::{Change, Expect, ItemKey, Keep, Space, WriteOutcome};
-use semel_core::{Backend, Entropy};
+use semel_core::store::{Atomicity, Change, Expect, ItemKey, Keep, Space, WriteOutcome};
+use semel_core::{Backend, Entropy, Store};
 use semel_http::{DataSet, DataSetId, Edge, EdgeError, problem};
 use serde::{Deserialize, Serialize};
 
 use crate::faults::Op::{Apply, Hold, SayConflict};
-use crate::faults::Script;
+use crate::faults::{Faulty, Script};
 use crate::rig::{Cart, File, add, conflict, order_under, patient, sledge};
 
 #[tokio::test]
@@ -207,4 +207,18 @@ async fn an_edge_refuses_a_queue_that_lives_elsewhere() {
     let error = Edge::new(apart).unwrap_err();
     assert!(matches!(error, EdgeError::QueueElsewhere { .. }));
     assert!(error.to_string().contains("use a store that holds its queue"), "{error}");
+}
+
+#[tokio::test]
+async fn an_edge_refuses_a_store_whose_batches_are_too_narrow() {
+    let file = File::new();
+    for atomicity in [Atomicity::OneItem, Atomicity::OnePartition] {
+        let narrow = |store| {
+            let mut faulty = Faulty::new(store, Script::first(&[]));
+            faulty.atomicity = atomicity;
+            Arc::new(faulty) as Arc<dyn Store>
+        };
+        let error = Edge::new(file.backend().wrapped(narrow, |broker| broker)).unwrap_err();
+        assert!(matches!(error, EdgeError::NarrowBatches { .. }));
+    }
 }

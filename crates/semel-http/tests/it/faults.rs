@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use semel_core::store::{Change, Item, ItemKey, Page, StoreLimits, Trouble, WriteOutcome};
+use semel_core::store::{
+    Atomicity, Change, Item, ItemKey, Page, StoreLimits, Trouble, WriteOutcome,
+};
 use semel_core::{Envelope, Store, StoreError};
 use tokio::sync::Semaphore;
 
@@ -64,6 +66,8 @@ pub(crate) enum ReadFault {
 
 pub(crate) struct Faulty {
     inner: Arc<dyn Store>,
+    /// What it says of its batches.
+    pub(crate) atomicity: Atomicity,
     script: Mutex<Script>,
     reads: Mutex<VecDeque<ReadFault>>,
     batches: Mutex<Vec<Vec<Change>>>,
@@ -84,6 +88,7 @@ impl Faulty {
     pub(crate) fn new(inner: Arc<dyn Store>, script: Script) -> Self {
         Self {
             inner,
+            atomicity: Atomicity::Everything,
             script: Mutex::new(script),
             reads: Mutex::default(),
             batches: Mutex::default(),
@@ -153,7 +158,7 @@ pub(crate) fn trouble(trouble: Trouble) -> StoreError {
 #[async_trait]
 impl Store for Faulty {
     fn limits(&self) -> StoreLimits {
-        self.inner.limits()
+        StoreLimits { atomicity: self.atomicity, ..self.inner.limits() }
     }
 
     async fn read(&self, key: &ItemKey) -> Result<Option<Item>, StoreError> {

@@ -1,0 +1,72 @@
+//! How an edge works, and on what it can.
+
+use std::time::Duration;
+
+use semel_core::Backend;
+use semel_core::store::{Atomicity, QueueHome};
+
+/// How an edge works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long the response under an idempotency key is remembered at least. That an action
+    /// happened to a data set is remembered for good.
+    pub window: Duration,
+    /// How long a request waits for an earlier one on the same data set before it is answered with
+    /// 409.
+    pub wait_max: Duration,
+    /// How often a request turns to the store, where others change the same data set or the
+    /// store's answers are lost.
+    pub tries_max: u32,
+    /// The pause after the first lost answer. It doubles with each, up to one second.
+    pub pause: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(24 * 60 * 60),
+            wait_max: Duration::from_secs(10),
+            tries_max: 12,
+            pause: Duration::from_millis(20),
+        }
+    }
+}
+
+/// Why an edge cannot work on a backend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EdgeError {
+    /// The queue lives outside the store.
+    #[error(
+        "the edge commits the data set, the response and the messages in one batch, and the queue \
+         of {store} lives elsewhere: use a store that holds its queue, such as SQLite"
+    )]
+    QueueElsewhere {
+        /// The store.
+        store: String,
+    },
+    /// The batches of the store are too narrow.
+    #[error(
+        "the edge commits the data set and the response in one batch, and a batch of {store} is \
+         not atomic across everything in it: use a store whose batches are, such as SQLite"
+    )]
+    NarrowBatches {
+        /// The store.
+        store: String,
+    },
+}
+
+impl EdgeError {
+    /// Whether an edge can work on `backend`.
+    pub(crate) fn check(backend: &Backend) -> Result<(), Self> {
+        let store = || format!("{:?}", backend.store());
+        let limits = backend.store().limits();
+        if backend.queue() == QueueHome::Elsewhere || limits.queue == QueueHome::Elsewhere {
+            return Err(Self::QueueElsewhere { store: store() });
+        }
+        if limits.atomicity != Atomicity::Everything {
+            return Err(Self::NarrowBatches { store: store() });
+        }
+        Ok(())
+    }
+}
