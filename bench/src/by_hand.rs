@@ -8,9 +8,9 @@ use std::time::Instant;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use semel::sqlite::Sqlite;
 
+use crate::Result;
 use crate::report::Sample;
 use crate::work::{Account, Deposit, Deposited, Load, check_books, fill, fresh_file};
-use crate::Result;
 
 const BATCH: usize = 100;
 

@@ -8,9 +8,9 @@ use semel::core::protocols::Protocol;
 use semel::sqlite::Sqlite;
 use semel::{Backend, Endpoint, Host};
 
+use crate::Result;
 use crate::report::Sample;
 use crate::work::{Load, check_books, deposit, fill, fresh_file};
-use crate::Result;
 
 /// Runs the load through a host under `protocol`.
 pub(crate) async fn run(folder: &Path, load: Load, protocol: impl Protocol) -> Result<Sample> {

@@ -86,7 +86,9 @@ fn host(backend: Backend, times: Arc<Mutex<Histogram<u64>>>, started: Instant) -
     let pong = move |_: &mut (), pong: Pong, _: &mut Context| {
         let now_us = started.elapsed().as_micros() as u64;
         let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-        times.record(now_us.saturating_sub(pong.ping.due_us)).unwrap_or_else(|_| unreachable!("the histogram resizes itself"));
+        times
+            .record(now_us.saturating_sub(pong.ping.due_us))
+            .unwrap_or_else(|_| unreachable!("the histogram resizes itself"));
     };
     Host::new(backend)
         .endpoint(Endpoint::new("pings").handle(ping))

@@ -110,7 +110,12 @@ impl Report {
     /// Prints the tables.
     pub(crate) fn print(&self) {
         let mut table = Table::new();
-        table.set_header(["contender", "messages/s (median)", "commits/message", "exactly-once to it"]);
+        table.set_header([
+            "contender",
+            "messages/s (median)",
+            "commits/message",
+            "exactly-once to it",
+        ]);
         type Pick = fn(&Round) -> Sample;
         let contenders: [(&str, Pick, f64); 3] = [
             ("exactly once", |round| round.exactly_once, 1.0),

@@ -89,7 +89,9 @@ pub(crate) async fn fill(file: &Arc<Sqlite>, load: Load, first: usize) -> Result
         for sent in file.send(messages.collect::<Result<_>>()?).await {
             match sent {
                 SendOutcome::Sent => {}
-                SendOutcome::Refused(error) | SendOutcome::Unknown(error) => return Err(error.into()),
+                SendOutcome::Refused(error) | SendOutcome::Unknown(error) => {
+                    return Err(error.into());
+                }
             }
         }
     }
@@ -116,7 +118,8 @@ pub(crate) fn check_books(path: &Path, load: Load) -> Result<()> {
     let connection = rusqlite::Connection::open(path)?;
     let count = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
     let expected = i64::try_from(load.messages)?;
-    let deposits = count("SELECT sum(state ->> 'deposits') FROM entity WHERE endpoint = 'accounts'")?;
+    let deposits =
+        count("SELECT sum(state ->> 'deposits') FROM entity WHERE endpoint = 'accounts'")?;
     let sent = count("SELECT count(*) FROM queue WHERE endpoint = 'sink'")?;
     let left = count("SELECT count(*) FROM queue WHERE endpoint = 'accounts'")?;
     if (deposits, sent, left) == (expected, expected, 0) {

@@ -61,6 +61,7 @@
 //! that something is not offered, the functions assert that it is refused clearly, with nothing
 //! written. A limit too large to be tried (16 MiB, 500 changes) is tried up to there.
 
+#![warn(missing_docs)]
 #![allow(clippy::panic, reason = "asserting is this crate's work")]
 
 pub mod broker;

@@ -89,13 +89,8 @@ pub enum DeadReason {
 
 impl DeadReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
-        Self::Undecodable,
-        Self::UnknownType,
-        Self::HandlerFailed,
-        Self::Refused,
-        Self::Abandoned,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Undecodable, Self::UnknownType, Self::HandlerFailed, Self::Refused, Self::Abandoned];
 
     /// The stable name of this reason.
     pub const fn name(self) -> &'static str {

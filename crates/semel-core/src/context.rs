@@ -118,13 +118,15 @@ impl Context {
     }
 
     /// Sends `message` to one endpoint, to be received once `delay` has passed.
-    #[expect(clippy::needless_pass_by_value, reason = "a message that is sent is given away")]
     pub fn send_after<M: Message>(&mut self, delay: Duration, endpoint: &str, message: M) {
-        self.declare(MessageEffect::new(Destination::Endpoint(endpoint.to_owned()), &message, delay));
+        self.declare(MessageEffect::new(
+            Destination::Endpoint(endpoint.to_owned()),
+            &message,
+            delay,
+        ));
     }
 
     /// Sends `message` to every endpoint that subscribes to its type.
-    #[expect(clippy::needless_pass_by_value, reason = "a message that is sent is given away")]
     pub fn publish<M: Message>(&mut self, message: M) {
         self.declare(MessageEffect::new(Destination::Subscribers, &message, Duration::ZERO));
     }

@@ -159,9 +159,9 @@ where
         message: M,
         context: &'a mut Context,
     ) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async move {
-            AsyncHandlerFn::call(self, state, message, context).await.into_result()
-        })
+        Box::pin(
+            async move { AsyncHandlerFn::call(self, state, message, context).await.into_result() },
+        )
     }
 }
 

@@ -9,6 +9,8 @@
 //! - [`protocols`]: how a delivery becomes one state change and its effects;
 //! - [`endpoint`] and [`host`]: who receives, retries, dead-letters and drains.
 
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
+
 pub mod backend;
 pub mod broker;
 pub mod context;

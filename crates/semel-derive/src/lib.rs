@@ -1,5 +1,7 @@
 //! The Message derive of Semel.
 
+#![warn(missing_docs)]
+
 mod expansion;
 mod options;
 

@@ -25,6 +25,8 @@
 //!   another request. `503` with `Retry-After`: send the same request again.
 //! - An answer that never came settles nothing: send the same request again.
 
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
+
 mod attempt;
 mod body;
 mod data_set;

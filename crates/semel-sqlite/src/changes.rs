@@ -127,7 +127,9 @@ impl<'a> Transaction<'a> {
     pub(crate) fn apply(&mut self, request: &Request) -> Result<Answer, Stopped> {
         let applied = match request {
             Request::Write(changes) => self.isolated(|tx| tx.write(changes)),
-            Request::Receive(request) => queue::receive(self, request).map(Answer::Deliveries).map_err(Rejected::from),
+            Request::Receive(request) => {
+                queue::receive(self, request).map(Answer::Deliveries).map_err(Rejected::from)
+            }
             Request::Extend(receipts, lease) => {
                 queue::extend(self, receipts, *lease).map(Answer::Leases).map_err(Rejected::from)
             }
@@ -234,22 +236,30 @@ impl<'a> Transaction<'a> {
         let sql = SQL[space_index(key.space)];
         let value = Readable(value);
         let changed = match expect {
-            Expect::Absent => self
-                .inner
-                .prepare_cached(sql.insert)?
-                .execute(params![key.partition, key.key, value, version, expires_at])?,
-            Expect::Anything => self
-                .inner
-                .prepare_cached(sql.upsert)?
-                .execute(params![key.partition, key.key, value, version, expires_at])?,
-            Expect::Version(expected) => self.inner.prepare_cached(sql.update)?.execute(params![
+            Expect::Absent => self.inner.prepare_cached(sql.insert)?.execute(params![
                 key.partition,
                 key.key,
                 value,
                 version,
-                expires_at,
-                number(expected)
+                expires_at
             ])?,
+            Expect::Anything => self.inner.prepare_cached(sql.upsert)?.execute(params![
+                key.partition,
+                key.key,
+                value,
+                version,
+                expires_at
+            ])?,
+            Expect::Version(expected) => {
+                self.inner.prepare_cached(sql.update)?.execute(params![
+                    key.partition,
+                    key.key,
+                    value,
+                    version,
+                    expires_at,
+                    number(expected)
+                ])?
+            }
         };
         if changed == 0 {
             return Err(Rejected::Conflict(at));
@@ -273,10 +283,11 @@ impl<'a> Transaction<'a> {
                 found.map_or(Ok(()), |()| Err(Rejected::Conflict(at)))
             }
             Expect::Version(expected) => {
-                let deleted = self
-                    .inner
-                    .prepare_cached(sql.delete_version)?
-                    .execute(params![key.partition, key.key, number(expected)])?;
+                let deleted = self.inner.prepare_cached(sql.delete_version)?.execute(params![
+                    key.partition,
+                    key.key,
+                    number(expected)
+                ])?;
                 if deleted == 0 { Err(Rejected::Conflict(at)) } else { Ok(()) }
             }
         }
@@ -330,27 +341,66 @@ macro_rules! sql {
     ($table:literal, $partition:literal, $key:literal, $value:literal) => {
         Sql {
             insert: concat!(
-                "INSERT INTO ", $table, " (", $partition, ", ", $key, ", ", $value,
+                "INSERT INTO ",
+                $table,
+                " (",
+                $partition,
+                ", ",
+                $key,
+                ", ",
+                $value,
                 ", version, expires_at) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING"
             ),
             upsert: concat!(
-                "INSERT INTO ", $table, " (", $partition, ", ", $key, ", ", $value,
+                "INSERT INTO ",
+                $table,
+                " (",
+                $partition,
+                ", ",
+                $key,
+                ", ",
+                $value,
                 ", version, expires_at) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET ",
-                $value, " = ?3, version = ?4, expires_at = ?5"
+                $value,
+                " = ?3, version = ?4, expires_at = ?5"
             ),
             update: concat!(
-                "UPDATE ", $table, " SET ", $value, " = ?3, version = ?4, expires_at = ?5 WHERE ",
-                $partition, " = ?1 AND ", $key, " = ?2 AND version = ?6"
+                "UPDATE ",
+                $table,
+                " SET ",
+                $value,
+                " = ?3, version = ?4, expires_at = ?5 WHERE ",
+                $partition,
+                " = ?1 AND ",
+                $key,
+                " = ?2 AND version = ?6"
             ),
             delete: concat!(
-                "DELETE FROM ", $table, " WHERE ", $partition, " = ?1 AND ", $key, " = ?2"
+                "DELETE FROM ",
+                $table,
+                " WHERE ",
+                $partition,
+                " = ?1 AND ",
+                $key,
+                " = ?2"
             ),
             delete_version: concat!(
-                "DELETE FROM ", $table, " WHERE ", $partition, " = ?1 AND ", $key,
+                "DELETE FROM ",
+                $table,
+                " WHERE ",
+                $partition,
+                " = ?1 AND ",
+                $key,
                 " = ?2 AND version = ?3"
             ),
             exists: concat!(
-                "SELECT 1 FROM ", $table, " WHERE ", $partition, " = ?1 AND ", $key, " = ?2"
+                "SELECT 1 FROM ",
+                $table,
+                " WHERE ",
+                $partition,
+                " = ?1 AND ",
+                $key,
+                " = ?2"
             ),
         }
     };

@@ -77,14 +77,12 @@ fn judge(error: &rusqlite::Error) -> (Trouble, &'static str) {
             Trouble::Unavailable,
             "Look at the disk and the system's log; work goes on by itself once writes succeed.",
         ),
-        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => (
-            Trouble::Broken,
-            "Make the file and its folder writable for this user.",
-        ),
-        ErrorCode::CannotOpen => (
-            Trouble::Broken,
-            "Check that the folder exists and that this user may write into it.",
-        ),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
+            (Trouble::Broken, "Make the file and its folder writable for this user.")
+        }
+        ErrorCode::CannotOpen => {
+            (Trouble::Broken, "Check that the folder exists and that this user may write into it.")
+        }
         ErrorCode::NotADatabase => (
             Trouble::Broken,
             "Something else is in this file: name another file, or move this one away.",

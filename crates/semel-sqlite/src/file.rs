@@ -40,10 +40,13 @@ impl Place {
     /// Opens the file for writing and brings its tables up to date.
     pub(crate) fn open(&self, missing: Missing) -> Result<Connection, StoreError> {
         self.check_kind(missing)?;
-        let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | match missing {
-            Missing::Create => OpenFlags::SQLITE_OPEN_CREATE,
-            Missing::Refuse => OpenFlags::empty(),
-        })?;
+        let mut connection = self.connect(
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+                | match missing {
+                    Missing::Create => OpenFlags::SQLITE_OPEN_CREATE,
+                    Missing::Refuse => OpenFlags::empty(),
+                },
+        )?;
         schema::prepare(&self.path, &mut connection, missing)?;
         self.configure(&connection).map_err(|error| self.translate("open", &error))?;
         Ok(connection)

@@ -19,6 +19,8 @@
 //!
 //! Times are milliseconds since the Unix epoch.
 
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
+
 mod broker;
 mod changes;
 mod error;

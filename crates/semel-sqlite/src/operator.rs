@@ -3,9 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use semel_core::broker::DeadReason;
-use semel_core::operator::{
-    DeadLetter, DeadLetterFilter, EndpointReport, Operator, Report,
-};
+use semel_core::operator::{DeadLetter, DeadLetterFilter, EndpointReport, Operator, Report};
 use semel_core::{StoreError, Timestamp};
 
 use crate::{Sqlite, queue, row};

@@ -69,8 +69,13 @@ fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
 
 /// What a receipt of ours points at.
 enum Held {
-    Queued { position: i64, receipt: i64 },
-    Dead { number: i64 },
+    Queued {
+        position: i64,
+        receipt: i64,
+    },
+    Dead {
+        number: i64,
+    },
     /// Not a receipt of ours: as stale as one can be.
     Foreign,
 }
@@ -101,9 +106,9 @@ pub(crate) fn extend(
     lease: Duration,
 ) -> rusqlite::Result<Vec<Lease>> {
     let until = tx.now().after(lease).unix_ms();
-    let mut extend = tx
-        .connection()
-        .prepare_cached("UPDATE queue SET available_at = ?3 WHERE position = ?1 AND receipt = ?2")?;
+    let mut extend = tx.connection().prepare_cached(
+        "UPDATE queue SET available_at = ?3 WHERE position = ?1 AND receipt = ?2",
+    )?;
     let mut leases = Vec::with_capacity(receipts.len());
     for receipt in receipts {
         let changed = match parse(receipt) {
@@ -170,7 +175,14 @@ fn settle_queued(
                      partition_key, {ENVELOPE_COLUMNS} FROM queue \
                      WHERE position = ?1 AND receipt = ?2"
                 ))?
-                .execute(params![position, receipt, number, reason.name(), now.unix_ms(), history])?;
+                .execute(params![
+                    position,
+                    receipt,
+                    number,
+                    reason.name(),
+                    now.unix_ms(),
+                    history
+                ])?;
             if parked > 0 {
                 remove(tx, position, receipt)?;
             }
@@ -290,8 +302,7 @@ pub(crate) fn register(
          ON CONFLICT DO UPDATE SET protocol = ?2, registered_at = ?3",
         params![registration.endpoint, registration.protocol, tx.now().unix_ms()],
     )?;
-    connection
-        .execute("DELETE FROM subscription WHERE endpoint = ?1", [&registration.endpoint])?;
+    connection.execute("DELETE FROM subscription WHERE endpoint = ?1", [&registration.endpoint])?;
     for kind in &registration.subscriptions {
         connection.execute(
             "INSERT INTO subscription (type, endpoint) VALUES (?1, ?2) ON CONFLICT DO NOTHING",

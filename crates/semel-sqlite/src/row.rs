@@ -60,7 +60,8 @@ pub(crate) fn read_envelope(
         read_bytes(row, first + 8)?,
     );
     envelope.subject = text(3)?;
-    envelope.time = row.get::<_, Option<i64>>(first + 4).unwrap_or(None).map(Timestamp::from_unix_ms);
+    envelope.time =
+        row.get::<_, Option<i64>>(first + 4).unwrap_or(None).map(Timestamp::from_unix_ms);
     envelope.content_type = text(5)?;
     envelope.schema = text(6)?;
     if let Some(extensions) = extensions {
@@ -114,9 +115,8 @@ fn read_extensions(
 /// The failures kept with a message; unreadable ones become one that says so.
 pub(crate) fn read_failures(text: Option<String>) -> Vec<FailureRecord> {
     let Some(text) = text else { return Vec::new() };
-    let values: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap_or_else(|_| {
-        vec![json!({ "reason": format!("unreadable history: {text}") })]
-    });
+    let values: Vec<serde_json::Value> = serde_json::from_str(&text)
+        .unwrap_or_else(|_| vec![json!({ "reason": format!("unreadable history: {text}") })]);
     values.iter().map(read_failure).collect()
 }
 

@@ -64,9 +64,8 @@ pub(crate) fn prepare(
 
 fn migrate(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
     let translate = |error: rusqlite::Error| error::translate(path, "migrate", &error);
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(translate)?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
     // Another process may have migrated while we waited for the lock.
     let found = Found::look(&transaction).map_err(translate)?;
     found.check(path, Missing::Create)?;
@@ -92,7 +91,8 @@ impl Found {
             application_id: connection
                 .pragma_query_value(None, "application_id", |row| row.get(0))?,
             version: usize::try_from(version).unwrap_or(usize::MAX),
-            tables: connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?,
+            tables: connection
+                .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?,
         })
     }
 

@@ -31,9 +31,8 @@ impl Store for Sqlite {
     }
 
     async fn read_all(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, StoreError> {
-        let read = |connection: &Connection| {
-            keys.iter().map(|key| read_item(connection, key)).collect()
-        };
+        let read =
+            |connection: &Connection| keys.iter().map(|key| read_item(connection, key)).collect();
         self.reader.ask("read", read)
     }
 
@@ -64,8 +63,16 @@ impl Store for Sqlite {
             connection
                 .prepare_cached(&sql)?
                 .query_map(params![after_partition, after_key, limit], |row| {
-                    let key = ItemKey::new(page.space, row.get::<_, String>(0)?, row.get::<_, String>(1)?);
-                    Ok(Item { key, value: row::read_bytes(row, 2)?, version: read_version(row, 3)? })
+                    let key = ItemKey::new(
+                        page.space,
+                        row.get::<_, String>(0)?,
+                        row.get::<_, String>(1)?,
+                    );
+                    Ok(Item {
+                        key,
+                        value: row::read_bytes(row, 2)?,
+                        version: read_version(row, 3)?,
+                    })
                 })?
                 .collect()
         };
@@ -86,15 +93,9 @@ fn read_item(connection: &Connection, key: &ItemKey) -> rusqlite::Result<Option<
 /// The statement that reads one item.
 const fn read_sql(space: Space) -> &'static str {
     match space {
-        Space::Entity => {
-            "SELECT state, version FROM entity WHERE endpoint = ?1 AND entity_id = ?2"
-        }
-        Space::Inbox => {
-            "SELECT entity_id, version FROM inbox WHERE endpoint = ?1 AND message = ?2"
-        }
-        Space::Outbox => {
-            "SELECT effects, version FROM outbox WHERE endpoint = ?1 AND message = ?2"
-        }
+        Space::Entity => "SELECT state, version FROM entity WHERE endpoint = ?1 AND entity_id = ?2",
+        Space::Inbox => "SELECT entity_id, version FROM inbox WHERE endpoint = ?1 AND message = ?2",
+        Space::Outbox => "SELECT effects, version FROM outbox WHERE endpoint = ?1 AND message = ?2",
         _ => "SELECT reply, version FROM reply WHERE resource = ?1 AND idempotency_key = ?2",
     }
 }

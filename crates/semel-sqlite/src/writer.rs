@@ -227,14 +227,14 @@ impl Work {
         isolation: Isolation,
     ) -> Result<Option<Vec<Answer>>, Failed> {
         let place = self.place.clone();
-        let not_applied =
-            |error: rusqlite::Error| Failed::surely(place.translate("write", &error));
+        let not_applied = |error: rusqlite::Error| Failed::surely(place.translate("write", &error));
         let now = self.clock.now();
         let inner = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(not_applied)?;
-        let mut transaction = Transaction::begin(inner, &place, now, isolation).map_err(not_applied)?;
+        let mut transaction =
+            Transaction::begin(inner, &place, now, isolation).map_err(not_applied)?;
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             match transaction.apply(request) {

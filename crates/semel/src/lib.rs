@@ -3,6 +3,8 @@
 //! This is the crate that services use. See the
 //! [README](https://docs.rs/semel) for the first program, and [`Host`] for how it runs.
 
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
+
 #[doc(no_inline)]
 pub use semel_core as core;
 pub use semel_core::broker::DeadReason;

@@ -23,6 +23,8 @@ const pounds = new Intl.NumberFormat("en-GB", { style: "currency", currency: "GB
 const number = new Intl.NumberFormat("en-GB");
 const money = (pence) => pounds.format(pence / 100);
 const short = (id) => (id.length > 14 ? `${id.slice(0, 6)}…${id.slice(-4)}` : id);
+/** What the customer calls an order; one without a name of its own is called by its id. */
+const calledBy = (order) => (order.reference && order.reference !== order.order ? order.reference : "");
 const isDamaged = (order) => order.charges > 1 || order.shipments > 1;
 
 /** Writes a text only where it differs: an equal one would cost a layout. */
@@ -61,7 +63,7 @@ function startAnew() {
 }
 
 function takeOrder(order) {
-  if (isDamaged(order)) damaged.set(order.order, order.reference ?? short(order.order));
+  if (isDamaged(order)) damaged.set(order.order, calledBy(order) || short(order.order));
   else damaged.delete(order.order);
   const known = recent.get(order.order);
   if (known) {
@@ -124,7 +126,7 @@ function newRow() {
 function drawRow(row, order) {
   const [name, customer, status, total, charged, refunded, parcels, remarks] = row.children;
   write(name.children[0], short(order.order));
-  write(name.children[1], order.reference ?? "");
+  write(name.children[1], calledBy(order));
   name.title = order.order;
   write(customer, order.customer ?? "a guest");
   customer.classList.toggle("guest", !order.customer);

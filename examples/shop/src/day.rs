@@ -77,9 +77,9 @@ pub(crate) async fn run(args: DayArgs) -> Result<ExitCode, Stop> {
     let faults = folder.path.join("faults.txt");
     let chaos = match args.no_chaos {
         true => None,
-        false => Some(Arc::new(
-            Chaos::new(args.seed, &faults, Duration::ZERO).map_err(Stop::trouble)?,
-        )),
+        false => {
+            Some(Arc::new(Chaos::new(args.seed, &faults, Duration::ZERO).map_err(Stop::trouble)?))
+        }
     };
     let launcher = Launcher {
         folder: folder.path.clone(),
@@ -166,8 +166,7 @@ struct Workers {
 
 impl Workers {
     fn start(launcher: Launcher, chaos: Option<Arc<Chaos>>) -> Result<Self, Stop> {
-        let children =
-            vec![launcher.worker("worker-1", 1)?, launcher.worker("worker-2", 2)?];
+        let children = vec![launcher.worker("worker-1", 1)?, launcher.worker("worker-2", 2)?];
         let next_kill = Instant::now() + Duration::from_secs(2);
         Ok(Self { launcher, chaos, children, lives: 2, next_kill })
     }
@@ -178,7 +177,8 @@ impl Workers {
         if let Some(chaos) = self.chaos.clone()
             && Instant::now() >= self.next_kill
         {
-            self.next_kill = Instant::now() + Duration::from_millis(1_000 + chaos.below(2_000) as u64);
+            self.next_kill =
+                Instant::now() + Duration::from_millis(1_000 + chaos.below(2_000) as u64);
             let victim = chaos.below(self.children.len());
             self.children[victim].kill().await.map_err(Stop::trouble)?;
             chaos.note(Fault::WorkerKilled);

@@ -36,11 +36,7 @@ pub(crate) struct Feeder {
 }
 
 impl Feeder {
-    pub(crate) fn new(
-        url: String,
-        chaos: Option<Arc<Chaos>>,
-        cancel: usize,
-    ) -> Result<Self, Stop> {
+    pub(crate) fn new(url: String, chaos: Option<Arc<Chaos>>, cancel: usize) -> Result<Self, Stop> {
         let client =
             Client::builder().timeout(Duration::from_secs(20)).build().map_err(Stop::trouble)?;
         Ok(Self { client, url, chaos, cancel })
@@ -141,7 +137,9 @@ impl Feeder {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err(Stop::trouble(format!("the shop did not answer {path} in {TRIES_MAX} tries: {trouble}")))
+        Err(Stop::trouble(format!(
+            "the shop did not answer {path} in {TRIES_MAX} tries: {trouble}"
+        )))
     }
 }
 

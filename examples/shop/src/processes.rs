@@ -38,7 +38,8 @@ impl Launcher {
         command.arg("--listen").arg(format!("127.0.0.1:{}", self.port));
         command.args(["--services", "elsewhere"]).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(Stop::trouble)?;
-        let output = child.stdout.take().ok_or_else(|| Stop::trouble("the server has no output"))?;
+        let output =
+            child.stdout.take().ok_or_else(|| Stop::trouble("the server has no output"))?;
         let mut lines = BufReader::new(output).lines();
         let line = lines.next_line().await.map_err(Stop::trouble)?.unwrap_or_default();
         let url = line.split_whitespace().find(|word| word.starts_with("http://"));

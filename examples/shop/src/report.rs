@@ -82,7 +82,12 @@ impl Report {
         line("paid out", audit.paid_out);
         line("coupons due", audit.coupons_due);
         line("coupons", audit.coupons);
-        println!("  {:<38}{:>10}.{:02}", "pounds charged", audit.charged_pence / 100, audit.charged_pence % 100);
+        println!(
+            "  {:<38}{:>10}.{:02}",
+            "pounds charged",
+            audit.charged_pence / 100,
+            audit.charged_pence % 100
+        );
         line("lost", audit.lost.len() as u64);
         examples(&audit.lost);
         line("duplicated", audit.duplicated.len() as u64);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::guard::Guard;
 use super::running::Running;
-use crate::broker::{DeadReason, Delivery, Receipt, Settlement, SettleOutcome};
+use crate::broker::{DeadReason, Delivery, Receipt, SettleOutcome, Settlement};
 use crate::handler::Handler;
 use crate::protocols::{Outcome, Processed, Work};
 use crate::retry::Next;

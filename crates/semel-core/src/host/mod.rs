@@ -201,9 +201,7 @@ async fn serve(
     drained.map_err(|_| HostError::Drain { seconds: drain_deadline.as_secs() })?
 }
 
-async fn drain(
-    pumps: &mut JoinSet<Result<(), StoreError>>,
-) -> Result<(), HostError> {
+async fn drain(pumps: &mut JoinSet<Result<(), StoreError>>) -> Result<(), HostError> {
     let mut result = Ok(());
     while let Some(ended) = pumps.join_next().await {
         result = result.and(flatten(Some(ended)));

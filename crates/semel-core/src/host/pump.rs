@@ -30,12 +30,7 @@ type Receiving = BoxFuture<'static, Result<Vec<Delivery>, StoreError>>;
 
 impl Pump {
     pub(super) fn new(running: Arc<Running>) -> Self {
-        Self {
-            running,
-            lanes: BTreeMap::new(),
-            ready: VecDeque::new(),
-            jobs: JoinSet::new(),
-        }
+        Self { running, lanes: BTreeMap::new(), ready: VecDeque::new(), jobs: JoinSet::new() }
     }
 
     /// Runs until the host drains and everything begun has ended, or the store needs a person.
@@ -130,7 +125,8 @@ impl Pump {
         };
         let end = end?;
         let Some(lane) = self.lanes.get_mut(&name) else { return Ok(()) };
-        if end == End::Deferred && lane.front().is_some_and(|job| job.order() == Order::PerSubject) {
+        if end == End::Deferred && lane.front().is_some_and(|job| job.order() == Order::PerSubject)
+        {
             let overtaking = std::mem::take(lane);
             self.give_back_later(overtaking);
         }

@@ -106,7 +106,11 @@ impl Running {
 
     /// A failure of this worker, now.
     pub(super) fn failure(&self, reason: String) -> FailureRecord {
-        FailureRecord { at: self.process.backend.clock().now(), reason, worker: self.process.worker.clone() }
+        FailureRecord {
+            at: self.process.backend.clock().now(),
+            reason,
+            worker: self.process.worker.clone(),
+        }
     }
 
     /// A random number from 0 to 1.

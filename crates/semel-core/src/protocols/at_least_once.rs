@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Outcome, Places, Processed, Protocol, Step, Work};
-use crate::broker::{BrokerLimits, SendOutcome, Settlement, SettleOutcome};
+use crate::broker::{BrokerLimits, SendOutcome, SettleOutcome, Settlement};
 use crate::context::outgoing;
 use crate::operator::DeadLetter;
 use crate::store::{Change, Expect, Keep, StoreLimits, WriteOutcome};

@@ -199,8 +199,7 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
 /// assert!(semel_core::protocols::by_name("hopeful").is_none());
 /// ```
 pub fn by_name(name: &str) -> Option<Arc<dyn Protocol>> {
-    let all: [Arc<dyn Protocol>; 2] =
-        [Arc::new(Transactional::default()), Arc::new(AtLeastOnce)];
+    let all: [Arc<dyn Protocol>; 2] = [Arc::new(Transactional::default()), Arc::new(AtLeastOnce)];
     all.into_iter().find(|protocol| protocol.name() == name)
 }
 

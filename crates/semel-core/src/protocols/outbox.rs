@@ -30,7 +30,10 @@ pub(super) fn check_sizes(broker: &dyn Broker, messages: &[Outgoing]) -> Result<
 }
 
 /// Sends `messages`; all of them, or it is to be done again.
-pub(super) async fn dispatch(broker: &dyn Broker, messages: Vec<Outgoing>) -> Result<(), StoreError> {
+pub(super) async fn dispatch(
+    broker: &dyn Broker,
+    messages: Vec<Outgoing>,
+) -> Result<(), StoreError> {
     if messages.is_empty() {
         return Ok(());
     }
@@ -48,7 +51,11 @@ pub(super) async fn dispatch(broker: &dyn Broker, messages: Vec<Outgoing>) -> Re
 }
 
 /// Removes the record of what was dispatched.
-pub(super) async fn clear(store: &dyn Store, key: ItemKey, version: Version) -> Result<(), StoreError> {
+pub(super) async fn clear(
+    store: &dyn Store,
+    key: ItemKey,
+    version: Version,
+) -> Result<(), StoreError> {
     let delete = Change::Delete { key, expect: Expect::Version(version) };
     match store.write(vec![delete]).await {
         // On a conflict someone else dispatched and cleared it.
@@ -109,6 +116,7 @@ fn unreadable(key: &ItemKey, reason: String) -> StoreError {
         store: key.to_string(),
         operation: "read the outbox",
         reason,
-        help: "A newer version of Semel wrote it, or someone changed it: repair it by hand.".to_owned(),
+        help: "A newer version of Semel wrote it, or someone changed it: repair it by hand."
+            .to_owned(),
     }
 }

@@ -1,10 +1,12 @@
 //! The contracts of store, broker, operator and queue, on a real file.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use semel_conformance::{BrokerRig, OperatorRig, QueueRig, Rig, StoreRig, suite};
+use semel_conformance::{BrokerRig, OperatorRig, Rig, StoreRig, suite};
 use semel_core::operator::Operator;
 use semel_core::{Broker, ManualClock, Store};
 use semel_sqlite::{Options, Sqlite};

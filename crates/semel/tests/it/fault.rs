@@ -64,6 +64,7 @@ pub(crate) struct Tap {
     asked: Arc<watch::Sender<BTreeMap<Call, u64>>>,
     written: Arc<Mutex<Vec<Vec<Change>>>>,
     sent: Arc<Mutex<Vec<Outgoing>>>,
+    lost: Arc<watch::Sender<usize>>,
     store_limits: Arc<dyn Fn(StoreLimits) -> StoreLimits + Send + Sync>,
     broker_limits: Arc<dyn Fn(BrokerLimits) -> BrokerLimits + Send + Sync>,
 }
@@ -95,6 +96,7 @@ impl Tap {
             asked: Arc::new(watch::Sender::new(BTreeMap::new())),
             written: Arc::default(),
             sent: Arc::default(),
+            lost: Arc::new(watch::Sender::new(0)),
             store_limits: Arc::new(|limits| limits),
             broker_limits: Arc::new(|limits| limits),
         }
@@ -132,6 +134,11 @@ impl Tap {
     pub(crate) async fn reached(&self, call: Call, count: u64) {
         let is_reached = |asked: &BTreeMap<Call, u64>| asked.get(&call) >= Some(&count);
         self.asked.subscribe().wait_for(is_reached).await.unwrap();
+    }
+
+    /// Until `count` leases were found lost, in all.
+    pub(crate) async fn lost(&self, count: usize) {
+        self.lost.subscribe().wait_for(|lost| *lost >= count).await.unwrap();
     }
 
     /// Every batch that was to be written, refused ones included.
@@ -270,7 +277,10 @@ impl Broker for Tapped<dyn Broker> {
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError> {
         let extend = self.inner.extend(receipts, lease);
-        self.tap.call(Call::Extend, extend, Err, |same| same).await
+        let leases = self.tap.call(Call::Extend, extend, Err, |same| same).await?;
+        let lost = leases.iter().filter(|lease| **lease == Lease::Lost).count();
+        self.tap.lost.send_modify(|sum| *sum += lost);
+        Ok(leases)
     }
 
     async fn settle(&self, receipt: &Receipt, settlement: Settlement) -> SettleOutcome {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use semel::core::handler::BoxFuture;
 use semel::prelude::*;
 use semel::{DeadReason, RetryPolicy, Settings};
 
@@ -19,17 +18,17 @@ fn panicking() -> [(&'static str, Endpoint, &'static str); 4] {
     };
     let str = |_: &mut Account, _: Deposit, _: &mut Context| panic!("just so");
     let odd = |_: &mut Account, _: Deposit, _: &mut Context| std::panic::panic_any(17_u8);
-    let patient = |_: &'_ mut Account, message: Deposit, _: &'_ mut Context| -> BoxFuture<'_, _> {
+    let patient = accounts_async(|_, message, _| {
         Box::pin(async move {
             tokio::task::yield_now().await;
             panic!("no {} pence, not even later", message.pence);
         })
-    };
+    });
     [
         ("plain with a text", accounts_with(plain), "the handler panicked: no 7 pence"),
         ("plain with a str", accounts_with::<(), _>(str), "the handler panicked: just so"),
         ("plain with a thing", accounts_with::<(), _>(odd), "the handler panicked: no text"),
-        ("async", accounts_async(patient), "the handler panicked: no 7 pence, not even later"),
+        ("async", patient, "the handler panicked: no 7 pence, not even later"),
     ]
 }
 

@@ -1,9 +1,11 @@
 //! Copies of a message change the state once and send its effects once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use semel::core::broker::{Destination, Outgoing};
 use semel::prelude::*;
+use semel::{Envelope, Settings};
 
 use crate::bank::{Account, Attempts, Deposit, accounts, accounts_async, assert_ledger, audit, deposit, to};
 use crate::fault::{Call, Tap};
@@ -39,7 +41,7 @@ async fn the_same_envelope_sent_again_changes_the_state_once() {
         let message = || Outgoing {
             to: Destination::Endpoint("accounts".to_owned()),
             envelope: envelope.clone(),
-            delay: std::time::Duration::ZERO,
+            delay: Duration::ZERO,
         };
         let _ = backend.broker().send(vec![message(), message()]).await;
         work_off(&backend, [accounts(), audit()]).await;
@@ -98,7 +100,7 @@ async fn two_copies_handled_at_the_same_time_at_two_workers_change_the_state_onc
                     Ok(())
                 })
             });
-            let one_each = semel::Settings { held_max: 1, ..semel::Settings::default() };
+            let one_each = Settings { held_max: 1, ..Settings::default() };
             let host = host(&backend, [slow.settings(one_each)]);
             workers.push(tokio::spawn(host.run_until_idle()));
         }
@@ -177,7 +179,7 @@ async fn two_hosts_on_one_file_share_three_copies_of_500_messages_exactly() {
             let messages = (0..MESSAGES).map(|n| Outgoing {
                 to: Destination::Endpoint("accounts".to_owned()),
                 envelope: envelope(order(n)),
-                delay: std::time::Duration::ZERO,
+                delay: Duration::ZERO,
             });
             let _ = feeder.broker().send(messages.collect()).await;
         }
@@ -190,7 +192,7 @@ async fn two_hosts_on_one_file_share_three_copies_of_500_messages_exactly() {
                 deposit(account, message, ctx);
             };
             // Small helpings, so that both get their share.
-            let helping = semel::Settings { held_max: 100, ..semel::Settings::default() };
+            let helping = Settings { held_max: 100, ..Settings::default() };
             let endpoint = Endpoint::new("accounts").handle(counted).settings(helping);
             let backend = rig.backend();
             workers.push(tokio::spawn(host(&backend, [endpoint, audit()]).run_until_idle()));

@@ -1,7 +1,7 @@
 //! Messages that nobody can handle, and results that nobody can keep.
 
 use semel::prelude::*;
-use semel::{DeadReason, RetryPolicy};
+use semel::{DeadReason, Envelope, RetryPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::bank::{Account, Attempts, Deposit, accounts, accounts_with, assert_ledger, audit, deposit, to};

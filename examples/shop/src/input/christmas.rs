@@ -4,8 +4,8 @@
 //! promised above a sum paid is due to some of them and not to others.
 
 use super::catalogue::{CATALOGUE, Product};
-use crate::seeded::Seeded;
 use super::{Invoice, InvoiceKind, Line};
+use crate::seeded::Seeded;
 
 /// The number of the first invoice.
 const NUMBER_FIRST: u64 = 900_001;

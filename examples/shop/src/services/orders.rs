@@ -36,11 +36,7 @@ pub(crate) struct Order {
 }
 
 pub(crate) fn endpoint() -> Endpoint {
-    Endpoint::new(ORDERS)
-        .handle(place)
-        .handle(cancel)
-        .subscribe(payment_taken)
-        .subscribe(shipped)
+    Endpoint::new(ORDERS).handle(place).handle(cancel).subscribe(payment_taken).subscribe(shipped)
 }
 
 fn place(order: &mut Order, message: PlaceOrder, ctx: &mut Context) {

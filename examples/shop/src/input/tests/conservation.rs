@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use super::super::read_orders;
-use crate::seeded::Seeded;
 use super::{Folder, HEADER};
+use crate::seeded::Seeded;
 
 /// Bits of lines, good and bad, that garbage is put together from.
 const BITS: &[&[u8]] = &[
