@@ -199,3 +199,6 @@ impl Audit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

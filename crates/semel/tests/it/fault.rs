@@ -49,7 +49,7 @@ pub(crate) enum Fault {
     DiesBefore,
     /// It is done and never answers: the caller dies here.
     DiesAfter,
-    /// Semel itself fails.
+    /// The adapter fails by panic.
     Panic,
 }
 
@@ -65,6 +65,7 @@ pub(crate) struct Tap {
     written: Arc<Mutex<Vec<Vec<Change>>>>,
     sent: Arc<Mutex<Vec<Outgoing>>>,
     lost: Arc<watch::Sender<usize>>,
+    dead: Arc<watch::Sender<bool>>,
     store_limits: Arc<dyn Fn(StoreLimits) -> StoreLimits + Send + Sync>,
     broker_limits: Arc<dyn Fn(BrokerLimits) -> BrokerLimits + Send + Sync>,
 }
@@ -97,6 +98,7 @@ impl Tap {
             written: Arc::default(),
             sent: Arc::default(),
             lost: Arc::new(watch::Sender::new(0)),
+            dead: Arc::new(watch::Sender::new(false)),
             store_limits: Arc::new(|limits| limits),
             broker_limits: Arc::new(|limits| limits),
         }
@@ -141,6 +143,11 @@ impl Tap {
         self.lost.subscribe().wait_for(|lost| *lost >= count).await.unwrap();
     }
 
+    /// Until a caller has died.
+    pub(crate) async fn dead(&self) {
+        self.dead.subscribe().wait_for(|dead| *dead).await.unwrap();
+    }
+
     /// Every batch that was to be written, refused ones included.
     pub(crate) fn written(&self) -> Vec<Vec<Change>> {
         self.written.lock().unwrap().clone()
@@ -181,11 +188,11 @@ impl Tap {
             }
             Fault::DiesBefore => {
                 self.note(call);
-                std::future::pending().await
+                self.die().await
             }
             Fault::DiesAfter => {
                 self.pass(call, work).await;
-                std::future::pending().await
+                self.die().await
             }
             Fault::Panic => panic!("the adapter panicked"),
         }
@@ -202,6 +209,11 @@ impl Tap {
             Poll::Ready(answer) => answer,
             Poll::Pending => work.await,
         }
+    }
+
+    async fn die<T>(&self) -> T {
+        self.dead.send_replace(true);
+        std::future::pending().await
     }
 
     fn note(&self, call: Call) {
@@ -239,6 +251,10 @@ impl Store for Tapped<dyn Store> {
 
     async fn read(&self, key: &ItemKey) -> Result<Option<Item>, StoreError> {
         self.tap.call(Call::Read, self.inner.read(key), Err, |same| same).await
+    }
+
+    async fn read_all(&self, keys: &[ItemKey]) -> Result<Vec<Option<Item>>, StoreError> {
+        self.tap.call(Call::Read, self.inner.read_all(keys), Err, |same| same).await
     }
 
     async fn write(&self, changes: Vec<Change>) -> WriteOutcome {

@@ -7,6 +7,7 @@ use semel::{HostError, Settings};
 use tokio::sync::oneshot;
 
 use crate::bank::{Account, accounts, accounts_async, accounts_with, assert_ledger, audit, deposit, to};
+use crate::fault::{Call, Tap};
 use crate::gate::Gate;
 use crate::rig::{Books, Home, Rig, host, work_off};
 
@@ -88,12 +89,13 @@ async fn messages_that_are_given_back_are_not_taken_for_abandoned() {
     }
     let settings = Settings { concurrency: 1, abandoned_max: 1, ..Settings::default() };
     for restart in 1..=9 {
-        let gate = Gate::new();
+        let (gate, tap) = (Gate::new(), Tap::counting());
         let (stop, stopped) = switch();
         let endpoint = waiting(&gate).settings(settings);
-        let worker = tokio::spawn(host(&backend, [endpoint]).run(stopped));
+        let worker = tokio::spawn(host(&tap.on(backend.clone()), [endpoint]).run(stopped));
         gate.arrived(1).await;
         stop.send(()).unwrap();
+        tap.reached(Call::Settle, 10 - restart).await;
         gate.open();
         worker.await.unwrap().unwrap();
         assert_eq!(rig.ask_queue("SELECT max(deliveries) FROM queue"), Some(0_u32), "{restart}");
@@ -120,9 +122,6 @@ async fn a_handler_that_outlasts_the_drain_is_left_behind_and_its_message_comes_
                     delivered again when the leases end";
         assert_eq!(error.to_string(), text);
 
-        // The two behind it were given back; the first comes again when its lease ends.
-        work_off(&backend, [accounts()]).await;
-        assert_eq!(rig.state("accounts", "alice"), Some(Account::of(3, 2)), "{home:?}");
         rig.advance(Settings::default().lease);
         work_off(&backend, [accounts(), audit()]).await;
         assert_ledger(&rig, "alice", &Account::of(3, 3));

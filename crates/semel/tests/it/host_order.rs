@@ -139,7 +139,7 @@ async fn ordered_messages_keep_their_order_across_hosts_and_retries() {
         }
         let now_and_then = |_: &str, number: u32, attempt: u32| attempt <= number % 3;
         let endpoint = || {
-            let helping = Settings { held_max: 30, ..retrying(at_once(5)) };
+            let helping = Settings { held_max: 30, ..retrying(at_once(20)) };
             logs(now_and_then).settings(helping)
         };
         let workers =

@@ -27,7 +27,8 @@ async fn refusal<const N: usize>(backend: &Backend, endpoints: [Endpoint; N]) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_makes_no_sense_does_not_start_and_says_what_to_do() {
-    let backend = Rig::new().backend();
+    let rig = Rig::new();
+    let backend = rig.backend();
     let nothing = Endpoint::new("accounts");
     let twice = accounts().handle(deposit);
     let twice_by_subscription = accounts().subscribe(deposit);
@@ -60,7 +61,8 @@ async fn a_host_that_makes_no_sense_does_not_start_and_says_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_endpoints_stay_simple() {
-    let backend = Rig::new().backend();
+    let rig = Rig::new();
+    let backend = rig.backend();
     let named = |name: &str| Endpoint::new(name).handle(deposit);
     let long = "x".repeat(101);
     for name in ["", "a b", "a/b", "a\nb", "straße", "a'b", &long] {
@@ -95,7 +97,8 @@ async fn a_protocol_that_cannot_work_on_the_store_is_refused() {
     ];
     for (home, limits, expected) in cases {
         let tap = Tap::counting().with_store_limits(limits);
-        let backend = tap.on(Rig::at(home).backend());
+        let rig = Rig::at(home);
+        let backend = tap.on(rig.backend());
         let ended = host(&backend, [accounts()]).run_until_idle().await;
         assert_eq!(ended.err().map(|error| error.to_string()).as_deref(), expected);
         let at_least_once = accounts().protocol(AtLeastOnce);
@@ -107,7 +110,8 @@ async fn a_protocol_that_cannot_work_on_the_store_is_refused() {
 async fn order_is_refused_where_the_broker_cannot_keep_it() {
     let tap = Tap::counting()
         .with_broker_limits(|limits| BrokerLimits { ordering: Ordering::None, ..limits });
-    let backend = tap.on(Rig::new().backend());
+    let rig = Rig::new();
+    let backend = tap.on(rig.backend());
     assert_eq!(
         refusal(&backend, [accounts(), ordered()]).await,
         "endpoint `logs`: messages `log.line` are `ordered`, but this broker cannot keep order; \
@@ -119,7 +123,8 @@ async fn order_is_refused_where_the_broker_cannot_keep_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_needs_a_person_keeps_the_host_from_starting() {
     let tap = Tap::new(|call, _| if call == Call::Register { Fault::Broken } else { Fault::None });
-    let backend = tap.on(Rig::new().backend());
+    let rig = Rig::new();
+    let backend = tap.on(rig.backend());
     let expected = "tap: call failed: Broken by order of the test. Mend the test.";
     assert_eq!(refusal(&backend, [accounts()]).await, expected);
 }

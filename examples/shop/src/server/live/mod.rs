@@ -33,7 +33,8 @@ use ledgers::{Ledgers, Told};
 
 /// How long the task rests between two looks, at least.
 const REST_MIN: Duration = Duration::from_millis(300);
-/// It rests so many times as long as it looked: a large file does not keep a processor busy.
+/// It rests so many times as long as it looked, unless a client comes: a large file does not keep
+/// a processor busy.
 const REST_FACTOR: u32 = 9;
 /// How often a quiet stream shows that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -102,9 +103,18 @@ impl Live {
                 let began = Instant::now();
                 sources.look(&self.shared).await;
                 self.shared.looks.send_modify(|looks| *looks += 1);
-                tokio::time::sleep(REST_MIN.max(began.elapsed() * REST_FACTOR)).await;
-                while self.shared.looks.receiver_count() == 0 {
-                    self.shared.wanted.notified().await;
+                let rest = began.elapsed() * REST_FACTOR;
+                tokio::time::sleep(REST_MIN).await;
+                // A new client ends the rest; without any it goes on.
+                let is_over = async {
+                    match self.shared.looks.receiver_count() {
+                        0 => std::future::pending().await,
+                        _ => tokio::time::sleep(rest.saturating_sub(REST_MIN)).await,
+                    }
+                };
+                tokio::select! {
+                    () = is_over => {}
+                    () = self.shared.wanted.notified() => {}
                 }
             }
         };
