@@ -88,17 +88,14 @@ pub(crate) async fn run(args: DayArgs) -> Result<ExitCode, Stop> {
         protocol: args.protocol,
         port: args.port,
     };
-    let (server, url) = launcher.server().await?;
+    let (mut processes, url) = Processes::start(launcher.clone(), chaos.clone()).await?;
     println!("{}", opening(&args, &plan, &url));
-    let workers = Workers::start(launcher.clone(), chaos.clone())?;
     let feeder = Feeder::new(url, chaos, if args.orders.is_some() { 0 } else { CANCEL })?;
     let started = Instant::now();
-    let (fed, workers) = feed(&plan, feeder, workers).await?;
-    let is_quiet = wait_until_quiet(&launcher).await?;
-    for worker in workers.children {
-        stop(worker).await?;
-    }
-    stop(server).await?;
+    let fed = feed(&plan, feeder, &mut processes).await?;
+    let is_quiet = processes.wait_until_quiet().await?;
+    let killed_by_others = processes.killed_by_others;
+    processes.stop().await?;
     let (accepted, refused) = sort(fed);
     let books = Books::read(&launcher.file()).map_err(Stop::trouble)?;
     let report = Report {
@@ -112,6 +109,7 @@ pub(crate) async fn run(args: DayArgs) -> Result<ExitCode, Stop> {
         dead_letters: books.dead_letters,
         seconds: started.elapsed().as_secs(),
         is_quiet,
+        killed_by_others,
     };
     report.print();
     folder.finish(&launcher);
@@ -155,39 +153,85 @@ fn opening(args: &DayArgs, plan: &Plan, url: &str) -> String {
     )
 }
 
-/// The two workers; one of them dies every now and then.
-struct Workers {
+/// The processes of the day: a server, and two workers, one of which dies every now and then.
+struct Processes {
     launcher: Launcher,
     chaos: Option<Arc<Chaos>>,
-    children: Vec<Child>,
+    server: Child,
+    workers: Vec<Child>,
     lives: u64,
     next_kill: Instant,
+    /// How many were killed by someone else, and started again.
+    killed_by_others: u64,
 }
 
-impl Workers {
-    fn start(launcher: Launcher, chaos: Option<Arc<Chaos>>) -> Result<Self, Stop> {
-        let children = vec![launcher.worker("worker-1", 1)?, launcher.worker("worker-2", 2)?];
+impl Processes {
+    /// Starts them; the text is the address of the pages.
+    async fn start(
+        mut launcher: Launcher,
+        chaos: Option<Arc<Chaos>>,
+    ) -> Result<(Self, String), Stop> {
+        let (server, url) = launcher.server().await?;
+        // A server that is started again must be found where it was.
+        launcher.port = url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
+        let workers = vec![launcher.worker("worker-1", 1)?, launcher.worker("worker-2", 2)?];
         let next_kill = Instant::now() + Duration::from_secs(2);
-        Ok(Self { launcher, chaos, children, lives: 2, next_kill })
+        let processes =
+            Self { launcher, chaos, server, workers, lives: 2, next_kill, killed_by_others: 0 };
+        Ok((processes, url))
     }
 
-    /// Kills a worker when its time has come, and starts workers in place of all that are gone:
-    /// others may kill them too.
+    /// Kills a worker when its time has come, and starts what someone else killed again.
     async fn tend(&mut self) -> Result<(), Stop> {
         if let Some(chaos) = self.chaos.clone()
             && Instant::now() >= self.next_kill
         {
-            self.next_kill =
-                Instant::now() + Duration::from_millis(1_000 + chaos.below(2_000) as u64);
-            let victim = chaos.below(self.children.len());
-            self.children[victim].kill().await.map_err(Stop::trouble)?;
+            let pause_ms = 1_000 + chaos.below(2_000) as u64;
+            self.next_kill = Instant::now() + Duration::from_millis(pause_ms);
+            let victim = chaos.below(self.workers.len());
+            self.workers[victim].kill().await.map_err(Stop::trouble)?;
             chaos.note(Fault::WorkerKilled);
+            self.start_worker(victim)?;
         }
-        for (index, child) in self.children.iter_mut().enumerate() {
-            if child.try_wait().map_err(Stop::trouble)?.is_some() {
-                self.lives += 1;
-                *child = self.launcher.worker(&format!("worker-{}", index + 1), self.lives)?;
+        for index in 0..self.workers.len() {
+            let name = format!("worker-{}", index + 1);
+            if self.launcher.was_killed(&mut self.workers[index], &name)? {
+                self.killed_by_others += 1;
+                self.start_worker(index)?;
             }
+        }
+        if self.launcher.was_killed(&mut self.server, "server")? {
+            self.killed_by_others += 1;
+            (self.server, _) = self.launcher.server().await?;
+        }
+        Ok(())
+    }
+
+    fn start_worker(&mut self, index: usize) -> Result<(), Stop> {
+        self.lives += 1;
+        self.workers[index] =
+            self.launcher.worker(&format!("worker-{}", index + 1), self.lives)?;
+        Ok(())
+    }
+
+    /// Waits until nothing is queued or in work any more; `false` if that takes too long.
+    async fn wait_until_quiet(&mut self) -> Result<bool, Stop> {
+        // The worst is over: whoever is still killed now is killed by others.
+        self.chaos = None;
+        let deadline = Instant::now() + QUIET_DEADLINE;
+        while Instant::now() < deadline {
+            self.tend().await?;
+            if Books::read(&self.launcher.file()).map_err(Stop::trouble)?.queued == 0 {
+                return Ok(true);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(false)
+    }
+
+    async fn stop(self) -> Result<(), Stop> {
+        for child in self.workers.into_iter().chain([self.server]) {
+            stop(child).await?;
         }
         Ok(())
     }
@@ -197,8 +241,8 @@ impl Workers {
 async fn feed(
     plan: &Plan,
     feeder: Feeder,
-    mut workers: Workers,
-) -> Result<(Vec<Fed>, Workers), Stop> {
+    processes: &mut Processes,
+) -> Result<Vec<Fed>, Stop> {
     let bar = progress_bar(plan.invoices.len() as u64);
     let started = Instant::now();
     let mut pending = JoinSet::new();
@@ -213,7 +257,7 @@ async fn feed(
                     let (feeder, invoice) = (feeder.clone(), invoice.clone());
                     pending.spawn(async move { feeder.feed(invoice).await });
                 }
-                workers.tend().await?;
+                processes.tend().await?;
             }
             Some(ended) = pending.join_next() => {
                 fed.push(ended.map_err(Stop::trouble)??);
@@ -222,25 +266,12 @@ async fn feed(
         }
     }
     bar.finish_and_clear();
-    Ok((fed, workers))
+    Ok(fed)
 }
 
 fn progress_bar(length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} invoices  {elapsed}");
     ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// Waits until nothing is queued or in work any more; `false` if that takes too long.
-async fn wait_until_quiet(launcher: &Launcher) -> Result<bool, Stop> {
-    let deadline = Instant::now() + QUIET_DEADLINE;
-    while Instant::now() < deadline {
-        let books = Books::read(&launcher.file()).map_err(Stop::trouble)?;
-        if books.queued == 0 {
-            return Ok(true);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    Ok(false)
 }
 
 fn sort(fed: Vec<Fed>) -> (Vec<Accepted>, Vec<String>) {

@@ -60,6 +60,19 @@ impl Launcher {
         command.spawn().map_err(Stop::trouble)
     }
 
+    /// Whether the process was killed by a signal. One that ended by itself has said why: the day
+    /// cannot go on.
+    pub(crate) fn was_killed(&self, child: &mut Child, name: &str) -> Result<bool, Stop> {
+        match child.try_wait().map_err(Stop::trouble)? {
+            None => Ok(false),
+            Some(status) if status.code().is_none() => Ok(true),
+            Some(status) => Err(Stop::trouble(format!(
+                "{name} ended with {status}:\n{}",
+                std::fs::read_to_string(self.log(name)).unwrap_or_default()
+            ))),
+        }
+    }
+
     fn command(&self, verb: &str, name: &str, seed: u64) -> Result<Command, Stop> {
         let program = std::env::current_exe().map_err(Stop::trouble)?;
         let log = std::fs::File::options()

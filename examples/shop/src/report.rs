@@ -23,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) seconds: u64,
     /// Whether the services had worked off everything.
     pub(crate) is_quiet: bool,
+    /// Processes that someone else killed, and that were started again.
+    pub(crate) killed_by_others: u64,
 }
 
 impl Report {
@@ -67,6 +69,9 @@ impl Report {
             if let Some(count) = self.faults.get(fault.name()) {
                 line(&fault.name().replace('_', " "), *count);
             }
+        }
+        if self.killed_by_others > 0 {
+            line("processes killed from outside", self.killed_by_others);
         }
     }
 
