@@ -37,7 +37,7 @@ struct Args {
     #[arg(long, default_value_t = 10)]
     latency_seconds: u32,
     /// Messages over which memory is watched; 0 leaves it out.
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     memory_messages: usize,
     /// Where the files lie while it runs: choose the disk to be measured.
     #[arg(long, default_value = "target/bench")]

@@ -154,10 +154,12 @@ impl View {
         ];
         let mut table = Table::new(&columns, width);
         for endpoint in &self.endpoints {
-            let registered = endpoint.registered.map_or_else(
-                || "no worker has registered it".to_owned(),
-                |registered| age::ago(self.now, registered),
-            );
+            let registered = match endpoint.registered {
+                Some(registered) => age::ago(self.now, registered),
+                // The edge keeps data sets that no worker serves.
+                None if endpoint.has_no_messages() => "keeps data, receives nothing".to_owned(),
+                None => "no worker has registered it".to_owned(),
+            };
             table.row([
                 endpoint.endpoint.clone(),
                 or_dash(endpoint.protocol.clone()),
@@ -170,6 +172,11 @@ impl View {
 }
 
 impl EndpointView {
+    fn has_no_messages(&self) -> bool {
+        let Numbers { ready, delayed, in_flight, dead_letters, .. } = self.numbers;
+        [ready, delayed, in_flight, dead_letters].iter().all(|count| *count == 0)
+    }
+
     fn new(endpoint: String, report: EndpointReport, now: Timestamp) -> Self {
         let mut numbers = Numbers::default();
         numbers.add(&report, now);

@@ -86,21 +86,3 @@ fn every_line_of_random_bytes_is_used_or_rejected() {
         check_conserved(&file, seed);
     }
 }
-
-/// The orders of four real days, where they lie beside the repository; they are not part of it.
-#[test]
-fn every_line_of_four_real_days_is_used_or_rejected() {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/data/online-retail-2010-12-01-to-05.csv");
-    if !beside.exists() {
-        return;
-    }
-    let folder = Folder::with(&fs::read(beside).unwrap());
-    let day = read_orders(&folder.path("orders.csv"), &folder.path("rejects.csv")).unwrap();
-    let used: usize = day.invoices.iter().map(|invoice| invoice.lines.len()).sum();
-    assert_eq!((day.lines_read, used, day.rejects.lines), (10_144, 10_098, 46));
-    assert_eq!((day.invoices.len(), day.rejects.unusable_invoices), (468, 45));
-    let credit_notes = day.invoices.iter().filter(|invoice| invoice.number.starts_with('C'));
-    assert_eq!(credit_notes.count(), 43);
-    assert_eq!(folder.rejects().len(), 46 + 45);
-}
