@@ -145,6 +145,10 @@ impl Backend {
             self.send_error(Trouble::Unsupported, failure.reason(), "Mend its Serialize.")
         })?;
         let outgoing = effect.into_outgoing(id.to_owned(), "/outside".to_owned(), self.clock.now());
+        outgoing.envelope.validate().map_err(|error| {
+            let help = "Choose an id that is not empty and holds no control characters.";
+            self.send_error(Trouble::Unsupported, &error.to_string(), help)
+        })?;
         match self.broker.send(vec![outgoing]).await.pop() {
             Some(SendOutcome::Sent) => Ok(()),
             Some(SendOutcome::Refused(error) | SendOutcome::Unknown(error)) => Err(error),

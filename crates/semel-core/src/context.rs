@@ -51,6 +51,11 @@ impl MessageEffect {
 
     /// What would be undecodable at the receiver is refused here, where it can be mended.
     fn check(&self) -> Result<(), Failure> {
+        if self.order == Order::PerSubject && self.subject.is_none() {
+            let kind = self.kind;
+            let reason = format!("a `{kind}` is ordered by its subject, but has none");
+            return Err(Failure::dead_letter(reason));
+        }
         let mut probe = Envelope::new("id", "/source", self.kind, Bytes::new());
         probe.subject = self.subject.clone();
         probe.validate().map_err(|error| {
@@ -126,7 +131,8 @@ impl Context {
         ));
     }
 
-    /// Sends `message` to every endpoint that subscribes to its type.
+    /// Sends `message` to every endpoint that subscribes to its type. Where none does, it goes
+    /// nowhere.
     pub fn publish<M: Message>(&mut self, message: M) {
         self.declare(MessageEffect::new(Destination::Subscribers, &message, Duration::ZERO));
     }

@@ -41,6 +41,20 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// The name of a setting that is zero and must not be.
+    pub(crate) fn unusable(&self) -> Option<&'static str> {
+        let zero = [
+            ("concurrency", self.concurrency == 0),
+            ("held_max", self.held_max == 0),
+            ("lease", self.lease.is_zero()),
+            ("handler_deadline", self.handler_deadline.is_zero()),
+            ("abandoned_max", self.abandoned_max == 0),
+        ];
+        zero.into_iter().find_map(|(name, is_zero)| is_zero.then_some(name))
+    }
+}
+
 /// A named receiver with its handlers.
 ///
 /// ```

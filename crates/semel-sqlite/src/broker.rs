@@ -106,10 +106,12 @@ impl Sqlite {
 
     fn has_available(&self, request: &Receive) -> Result<bool, StoreError> {
         let now = self.clock.now().unix_ms();
+        // Whoever waits writes nothing, so nobody else would notice.
+        self.place.check_identity("receive")?;
         self.reader.ask("receive", |connection| {
             let found = connection
-                .prepare_cached(queue::HAS_AVAILABLE)?
-                .query_row(params![request.endpoint, now], |_| Ok(()))
+                .prepare_cached(queue::HAS_CANDIDATE)?
+                .query_row(params![request.endpoint, now, 1], |_| Ok(()))
                 .optional()?;
             Ok(found.is_some())
         })

@@ -16,6 +16,8 @@ use crate::{BYTES_MAX, queue};
 
 /// The most changes in one batch.
 pub(crate) const CHANGES_MAX: usize = 10_000;
+/// Far beyond what any file can have counted to.
+const VERSION_MAX: i64 = 1 << 60;
 /// How many records are dropped in one go, so that dropping never holds up work for long.
 const PURGE_MAX: usize = 500;
 
@@ -81,6 +83,10 @@ impl<'a> Transaction<'a> {
         let next_version = inner
             .prepare_cached("SELECT value FROM counter WHERE name = 'next_version'")?
             .query_row((), |row| row.get(0))?;
+        // Only a person can have brought it there.
+        if !(1..VERSION_MAX).contains(&next_version) {
+            return Err(rusqlite::Error::IntegralValueOutOfRange(0, next_version));
+        }
         Ok(Self {
             inner,
             isolation,
@@ -257,7 +263,7 @@ impl<'a> Transaction<'a> {
                     value,
                     version,
                     expires_at,
-                    number(expected)
+                    expected.as_str()
                 ])?
             }
         };
@@ -286,7 +292,7 @@ impl<'a> Transaction<'a> {
                 let deleted = self.inner.prepare_cached(sql.delete_version)?.execute(params![
                     key.partition,
                     key.key,
-                    number(expected)
+                    expected.as_str()
                 ])?;
                 if deleted == 0 { Err(Rejected::Conflict(at)) } else { Ok(()) }
             }
@@ -319,11 +325,6 @@ impl<'a> Transaction<'a> {
     fn refuse(&self, trouble: Trouble, reason: String, help: &str) -> Rejected {
         Rejected::Refused(error::new(self.path, trouble, "write", reason, help))
     }
-}
-
-/// The number behind a version of ours; -1, which matches nothing, for one that is not.
-fn number(version: &Version) -> i64 {
-    version.as_str().parse().unwrap_or(-1)
 }
 
 /// The statements on the table of one space.
@@ -423,10 +424,21 @@ const fn space_index(space: Space) -> usize {
     }
 }
 
+/// What a purge left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purged {
+    /// Nothing that is past its window.
+    All,
+    /// Perhaps more of the same.
+    Portion,
+}
+
 /// Drops records past their window, a bounded number from each table.
-pub(crate) fn purge(connection: &mut Connection, now: Timestamp) -> rusqlite::Result<()> {
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+pub(crate) fn purge(
+    transaction: rusqlite::Transaction<'_>,
+    now: Timestamp,
+) -> rusqlite::Result<Purged> {
+    let mut purged = Purged::All;
     for space in Space::ALL {
         let Table { name, partition, key, .. } = table(space);
         let sql = format!(
@@ -434,7 +446,10 @@ pub(crate) fn purge(connection: &mut Connection, now: Timestamp) -> rusqlite::Re
              (SELECT {partition}, {key} FROM {name} WHERE expires_at IS NOT NULL \
               AND expires_at < ?1 ORDER BY expires_at LIMIT {PURGE_MAX})"
         );
-        transaction.prepare_cached(&sql)?.execute([now.unix_ms()])?;
+        if transaction.prepare_cached(&sql)?.execute([now.unix_ms()])? == PURGE_MAX {
+            purged = Purged::Portion;
+        }
     }
-    transaction.commit()
+    transaction.commit()?;
+    Ok(purged)
 }

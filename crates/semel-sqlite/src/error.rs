@@ -9,6 +9,8 @@ use semel_core::store::Trouble;
 /// Whether a failed transaction may have been applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Certainty {
+    /// It never began: another program holds the write lock.
+    NotBegun,
     /// It surely was not.
     NotApplied,
     /// Nobody knows.
@@ -42,6 +44,14 @@ pub(crate) fn new(
     }
 }
 
+/// What is known if no transaction could be begun.
+pub(crate) fn certainty_of_begin(error: &rusqlite::Error) -> Certainty {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Certainty::NotBegun,
+        _ => Certainty::NotApplied,
+    }
+}
+
 /// Whether a COMMIT that ended with `error` may have been applied all the same.
 pub(crate) fn certainty(error: &rusqlite::Error) -> Certainty {
     match error.sqlite_error_code() {
@@ -71,7 +81,7 @@ fn judge(error: &rusqlite::Error) -> (Trouble, &'static str) {
              shell or a backup?).",
         ),
         ErrorCode::DiskFull => {
-            (Trouble::Full, "The disk is full: free some space; work goes on by itself.")
+            (Trouble::Full, "No room is left: free some on the disk; work goes on by itself.")
         }
         ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory => (
             Trouble::Unavailable,
@@ -96,5 +106,38 @@ fn judge(error: &rusqlite::Error) -> (Trouble, &'static str) {
             Trouble::Broken,
             "The tables are not as Semel made them: restore a backup, or undo the change.",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::{Certainty, certainty};
+
+    /// Only what SQLite surely undid may be called so: whoever hears it may do something else.
+    #[test]
+    fn a_commit_that_failed_is_in_doubt_unless_sqlite_undid_it() {
+        let undone = [
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_LOCKED,
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_CONSTRAINT_FOREIGNKEY,
+            ffi::SQLITE_TOOBIG,
+        ];
+        let in_doubt = [
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_NOMEM,
+            ffi::SQLITE_INTERNAL,
+        ];
+        let cases = undone.map(|code| (code, Certainty::NotApplied)).into_iter();
+        for (code, expected) in cases.chain(in_doubt.map(|code| (code, Certainty::Unknown))) {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(certainty(&error), expected, "{error}");
+        }
     }
 }

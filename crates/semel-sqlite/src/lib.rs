@@ -53,7 +53,8 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 pub enum Missing {
     /// Make one.
     Create,
-    /// Fail: for programs that only look.
+    /// Fail: for programs that only look. They change no tables, and a file that this user may
+    /// only read will do while a worker has it open.
     Refuse,
 }
 
@@ -64,8 +65,13 @@ pub struct Options {
     pub missing: Missing,
     /// Tells when leases and windows end.
     pub clock: Arc<dyn Clock>,
-    /// How long to wait for another process that holds the write lock.
+    /// How long a request waits for another process that holds the write lock.
     pub lock_wait: Duration,
+    /// How large the file may grow, in bytes; what needs more room ends with [`Trouble::Full`],
+    /// receiving large messages included. The log beside it takes some megabytes more.
+    ///
+    /// [`Trouble::Full`]: semel_core::store::Trouble::Full
+    pub file_bytes_max: u64,
 }
 
 impl Default for Options {
@@ -74,6 +80,7 @@ impl Default for Options {
             missing: Missing::Create,
             clock: Arc::new(SystemClock),
             lock_wait: Duration::from_secs(10),
+            file_bytes_max: u64::MAX,
         }
     }
 }
@@ -105,12 +112,10 @@ impl Sqlite {
 
     /// Opens the file as `options` say.
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
-        let place = Arc::new(Place::new(path.as_ref(), options.lock_wait));
-        let connection = place.open(options.missing)?;
-        let identity = place.identity()?;
+        let (place, connection) = Place::open(path.as_ref(), &options)?;
+        let place = Arc::new(place);
         let queued = Arc::new(Notify::new());
-        let writer =
-            Writer::start(connection, place.clone(), identity, options.clock.clone(), &queued)?;
+        let writer = Writer::start(connection, &place, options.clock.clone(), &queued)?;
         Ok(Self {
             reader: Arc::new(Reader::new(&place)),
             place,

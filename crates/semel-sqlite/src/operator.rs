@@ -48,6 +48,7 @@ impl Sqlite {
         operation: &'static str,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.place.check_identity(operation)?;
         let reader = self.reader.clone();
         match tokio::task::spawn_blocking(move || reader.ask(operation, question)).await {
             Ok(answer) => answer,
@@ -64,19 +65,19 @@ const DEAD_LETTERS: &str = "\
 
 fn read_dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     let number = row.get(0)?;
-    let reason: String = row.get(3)?;
+    let reason = row::read_text(row, 3)?;
     Ok(DeadLetter {
         number,
-        endpoint: row.get(1)?,
-        protocol: row.get(2)?,
+        endpoint: row::read_text(row, 1)?.unwrap_or_default(),
+        protocol: row::read_text(row, 2)?,
         // A reason that a newer version wrote is a failure to this one.
         reason: DeadReason::ALL
             .into_iter()
-            .find(|known| known.name() == reason)
+            .find(|known| reason.as_deref() == Some(known.name()))
             .unwrap_or(DeadReason::HandlerFailed),
-        dead_since: Timestamp::from_unix_ms(row.get(4)?),
-        deliveries: row.get(5)?,
-        failures: row::read_failures(row.get(6)?),
+        dead_since: row::read_time(row, 4)?.unwrap_or_default(),
+        deliveries: row::read_count(row, 5)?,
+        failures: row::read_failures(row::read_text(row, 6)?),
         envelope: row::read_envelope(row, 7)?,
         raw: row::read_bytes(row, 15)?,
         receipt: queue::dead_receipt(number),
@@ -90,12 +91,13 @@ fn inspect(connection: &Connection, now: Timestamp) -> rusqlite::Result<Report> 
     let registered = "SELECT name, protocol, registered_at FROM endpoint";
     each(&moment, registered, |row| {
         let endpoint = endpoint(&mut report, row)?;
-        endpoint.protocol = Some(row.get(1)?);
-        endpoint.registered_at = Some(Timestamp::from_unix_ms(row.get(2)?));
+        endpoint.protocol = row::read_text(row, 1)?;
+        endpoint.registered_at = row::read_time(row, 2)?;
         Ok(())
     })?;
     each(&moment, "SELECT endpoint, type FROM subscription ORDER BY type", |row| {
-        endpoint(&mut report, row)?.subscriptions.push(row.get(1)?);
+        let kind = row::read_text(row, 1)?.unwrap_or_default();
+        endpoint(&mut report, row)?.subscriptions.push(kind);
         Ok(())
     })?;
     let queues = format!(
@@ -110,7 +112,7 @@ fn inspect(connection: &Connection, now: Timestamp) -> rusqlite::Result<Report> 
         endpoint.ready = row.get(1)?;
         endpoint.delayed = row.get(2)?;
         endpoint.in_flight = row.get(3)?;
-        endpoint.oldest = Some(Timestamp::from_unix_ms(row.get(4)?));
+        endpoint.oldest = row::read_time(row, 4)?;
         Ok(())
     })?;
     type Count = fn(&mut EndpointReport) -> &mut u64;
@@ -145,5 +147,6 @@ fn each(
 
 /// The report of the endpoint that the first column names.
 fn endpoint<'r>(report: &'r mut Report, row: &Row<'_>) -> rusqlite::Result<&'r mut EndpointReport> {
-    Ok(report.endpoints.entry(row.get(0)?).or_default())
+    let name = row::read_text(row, 0)?.unwrap_or_default();
+    Ok(report.endpoints.entry(name).or_default())
 }

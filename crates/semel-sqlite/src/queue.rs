@@ -1,5 +1,6 @@
 //! The queue: messages as rows, receipts as versions.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, Row, params};
@@ -17,19 +18,42 @@ pub(crate) const RECEIVE_MAX: usize = 1_000;
 
 /// A message may be received when it is available and, if it has a partition key, when no earlier
 /// message of that key waits behind it or is in work elsewhere.
-const CANDIDATES: &str = "\
-    SELECT position FROM queue AS candidate \
-    WHERE endpoint = ?1 AND available_at <= ?2 AND (partition_key IS NULL OR NOT EXISTS ( \
-        SELECT 1 FROM queue AS earlier \
-        WHERE earlier.endpoint = ?1 AND earlier.partition_key = candidate.partition_key \
-          AND earlier.position < candidate.position \
-          AND (earlier.available_at, earlier.position) \
-              > (min(?2, candidate.available_at), candidate.position))) \
-    ORDER BY available_at, position LIMIT ?3";
+macro_rules! candidates {
+    ($columns:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM queue AS candidate \
+            WHERE endpoint = ?1 AND available_at <= ?2 AND (partition_key IS NULL OR NOT EXISTS ( \
+                SELECT 1 FROM queue AS earlier \
+                WHERE earlier.endpoint = ?1 AND earlier.partition_key = candidate.partition_key \
+                  AND earlier.position < candidate.position \
+                  AND (earlier.available_at, earlier.position) \
+                      > (min(?2, candidate.available_at), candidate.position))) \
+            ORDER BY available_at, position LIMIT ?3"
+        )
+    };
+}
 
-/// Whether anything can be received: asked often, so that waiting writes nothing.
-pub(crate) const HAS_AVAILABLE: &str =
-    "SELECT 1 FROM queue WHERE endpoint = ?1 AND available_at <= ?2 LIMIT 1";
+/// Whether anything can be received. Asked often, so that waiting writes nothing.
+pub(crate) const HAS_CANDIDATE: &str = candidates!("position");
+
+/// With the position of the message before it among those of its key.
+const CANDIDATES: &str = candidates!(
+    "position, deliveries, failure_count, failures, \
+     message_id, source, type, subject, sent_at, content_type, schema, extensions, data, \
+     (SELECT max(position) FROM queue AS before WHERE before.endpoint = candidate.endpoint \
+      AND before.partition_key = candidate.partition_key \
+      AND before.position < candidate.position)"
+);
+
+const TAKE: &str = "\
+    UPDATE queue SET receipt = ?2, available_at = ?3, deliveries = ?4 WHERE position = ?1";
+
+const ENQUEUE: &str = "\
+    INSERT INTO queue (endpoint, available_at, deliveries, failure_count, queued_at, \
+    partition_key, message_id, source, type, subject, sent_at, content_type, schema, extensions, \
+    data) VALUES (?1, ?2, 0, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
 pub(crate) fn receive(
     tx: &mut Transaction<'_>,
@@ -37,34 +61,51 @@ pub(crate) fn receive(
 ) -> rusqlite::Result<Vec<Delivery>> {
     let now = tx.now();
     let max = request.max.min(RECEIVE_MAX) as i64;
-    let positions: Vec<i64> = tx
+    let candidates: Vec<Candidate> = tx
         .connection()
         .prepare_cached(CANDIDATES)?
-        .query_map(params![request.endpoint, now.unix_ms(), max], |row| row.get(0))?
+        .query_map(params![request.endpoint, now.unix_ms(), max], read_candidate)?
         .collect::<Result<_, _>>()?;
     let until = now.after(request.lease).unix_ms();
-    let receipts: Vec<i64> = positions.iter().map(|_| tx.mint_version()).collect();
-    let mut take = tx.connection().prepare_cached(&format!(
-        "UPDATE queue SET receipt = ?2, available_at = ?3, deliveries = deliveries + 1 \
-         WHERE position = ?1 \
-         RETURNING position, receipt, deliveries, failure_count, failures, {ENVELOPE_COLUMNS}"
-    ))?;
-    let mut deliveries = Vec::with_capacity(positions.len());
-    for (position, receipt) in positions.into_iter().zip(receipts) {
-        deliveries.push(take.query_row(params![position, receipt, until], read_delivery)?);
+    let mut deliveries = Vec::with_capacity(candidates.len());
+    let mut taken = BTreeSet::new();
+    for Candidate { position, before, mut delivery } in candidates {
+        // The message before it may itself have to wait for one that is still away.
+        if before.is_some_and(|before| !taken.contains(&before)) {
+            continue;
+        }
+        taken.insert(position);
+        let receipt = tx.mint_version();
+        tx.connection().prepare_cached(TAKE)?.execute(params![
+            position,
+            receipt,
+            until,
+            delivery.deliveries
+        ])?;
+        delivery.receipt = Receipt::new(format!("{position}.{receipt}"));
+        deliveries.push(delivery);
     }
     Ok(deliveries)
 }
 
-fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
-    let (position, receipt): (i64, i64) = (row.get(0)?, row.get(1)?);
-    Ok(Delivery {
-        receipt: Receipt::new(format!("{position}.{receipt}")),
-        deliveries: row.get(2)?,
-        failure_count: row.get(3)?,
-        failures: row::read_failures(row.get(4)?),
-        envelope: row::read_envelope(row, 5)?,
-    })
+/// A message that may be received.
+struct Candidate {
+    position: i64,
+    /// The one before it among those of its key.
+    before: Option<i64>,
+    /// As it would be delivered, still without a receipt of its own.
+    delivery: Delivery,
+}
+
+fn read_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
+    let delivery = Delivery {
+        receipt: Receipt::new(""),
+        deliveries: row::read_count(row, 1)?.saturating_add(1),
+        failure_count: row::read_count(row, 2)?,
+        failures: row::read_failures(row::read_text(row, 3)?),
+        envelope: row::read_envelope(row, 4)?,
+    };
+    Ok(Candidate { position: row.get(0)?, before: row.get(13)?, delivery })
 }
 
 /// What a receipt of ours points at.
@@ -206,7 +247,7 @@ fn add_failure(
     let history = tx
         .connection()
         .prepare_cached("SELECT failures FROM queue WHERE position = ?1 AND receipt = ?2")?
-        .query_row([position, receipt], |row| row.get(0))
+        .query_row([position, receipt], |row| row::read_text(row, 0))
         .optional()?
         .flatten();
     Ok(row::add_failure(history, failure))
@@ -254,7 +295,9 @@ pub(crate) fn enqueue(tx: &mut Transaction<'_>, message: &Outgoing) -> Result<()
             let endpoints: Vec<String> = tx
                 .connection()
                 .prepare_cached("SELECT endpoint FROM subscription WHERE type = ?1")?
-                .query_map([&message.envelope.kind], |row| row.get(0))?
+                .query_map([&message.envelope.kind], |row| {
+                    Ok(row::read_text(row, 0)?.unwrap_or_default())
+                })?
                 .collect::<Result<_, _>>()?;
             for endpoint in endpoints {
                 insert(tx, &endpoint, message)?;
@@ -268,27 +311,21 @@ pub(crate) fn enqueue(tx: &mut Transaction<'_>, message: &Outgoing) -> Result<()
 fn insert(tx: &Transaction<'_>, endpoint: &str, message: &Outgoing) -> rusqlite::Result<()> {
     let now = tx.now();
     let envelope = &message.envelope;
-    tx.connection()
-        .prepare_cached(&format!(
-            "INSERT INTO queue (endpoint, available_at, deliveries, failure_count, queued_at, \
-             partition_key, {ENVELOPE_COLUMNS}) \
-             VALUES (?1, ?2, 0, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
-        ))?
-        .execute(params![
-            endpoint,
-            now.after(message.delay).unix_ms(),
-            now.unix_ms(),
-            envelope.text(PARTITION_KEY),
-            envelope.id,
-            envelope.source,
-            envelope.kind,
-            envelope.subject,
-            envelope.time.map(semel_core::Timestamp::unix_ms),
-            envelope.content_type,
-            envelope.schema,
-            row::write_extensions(envelope),
-            Readable(&envelope.data),
-        ])?;
+    tx.connection().prepare_cached(ENQUEUE)?.execute(params![
+        endpoint,
+        now.after(message.delay).unix_ms(),
+        now.unix_ms(),
+        envelope.text(PARTITION_KEY),
+        envelope.id,
+        envelope.source,
+        envelope.kind,
+        envelope.subject,
+        envelope.time.map(semel_core::Timestamp::unix_ms),
+        envelope.content_type,
+        envelope.schema,
+        row::write_extensions(envelope),
+        Readable(&envelope.data),
+    ])?;
     Ok(())
 }
 

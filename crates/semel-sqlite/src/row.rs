@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rusqlite::Row;
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use semel_core::broker::FailureRecord;
 use semel_core::{Envelope, EnvelopeError, Extension, Timestamp};
 use serde_json::json;
@@ -37,21 +37,39 @@ pub(crate) fn read_bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes
     })
 }
 
+/// The text of a column, whatever a person wrote into it.
+pub(crate) fn read_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    if row.get_ref(column)? == ValueRef::Null {
+        return Ok(None);
+    }
+    Ok(Some(String::from_utf8_lossy(&read_bytes(row, column)?).into_owned()))
+}
+
+/// A count, as near as can be to what a person wrote into its column.
+pub(crate) fn read_count(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Integer(number) => u32::try_from(number.max(0)).unwrap_or(u32::MAX),
+        // Counted up beyond 64 bits.
+        ValueRef::Real(number) => number as u32,
+        ValueRef::Null | ValueRef::Text(_) | ValueRef::Blob(_) => 0,
+    })
+}
+
+/// A time, if the column holds one.
+pub(crate) fn read_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Integer(ms) => Some(Timestamp::from_unix_ms(ms)),
+        _ => None,
+    })
+}
+
 /// Reads an envelope from the columns that begin at `first`. A row that a person damaged is no
 /// reason to stop: the inner error dead-letters it.
 pub(crate) fn read_envelope(
     row: &Row<'_>,
     first: usize,
 ) -> rusqlite::Result<Result<Envelope, EnvelopeError>> {
-    let text = |offset: usize| -> rusqlite::Result<Option<String>> {
-        Ok(match row.get(first + offset)? {
-            Value::Null => None,
-            Value::Text(text) => Some(text),
-            Value::Integer(number) => Some(number.to_string()),
-            Value::Real(number) => Some(number.to_string()),
-            Value::Blob(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        })
-    };
+    let text = |offset: usize| read_text(row, first + offset);
     let extensions = text(7)?;
     let mut envelope = Envelope::new(
         text(0)?.unwrap_or_default(),
@@ -60,8 +78,7 @@ pub(crate) fn read_envelope(
         read_bytes(row, first + 8)?,
     );
     envelope.subject = text(3)?;
-    envelope.time =
-        row.get::<_, Option<i64>>(first + 4).unwrap_or(None).map(Timestamp::from_unix_ms);
+    envelope.time = read_time(row, first + 4)?;
     envelope.content_type = text(5)?;
     envelope.schema = text(6)?;
     if let Some(extensions) = extensions {
@@ -78,15 +95,14 @@ pub(crate) fn write_extensions(envelope: &Envelope) -> Option<String> {
     if envelope.extensions.is_empty() {
         return None;
     }
-    let values = envelope.extensions.iter().map(|(name, value)| {
-        let value = match value {
-            Extension::Boolean(value) => json!(value),
-            Extension::Integer(value) => json!(value),
-            Extension::Text(value) => json!(value),
-        };
-        (name.clone(), value)
-    });
-    Some(serde_json::Value::Object(values.collect()).to_string())
+    let value = |value: &Extension| match value {
+        Extension::Boolean(value) => value.to_string(),
+        Extension::Integer(value) => value.to_string(),
+        Extension::Text(value) => json!(value).to_string(),
+    };
+    // Names are lower-case letters and digits: nothing to escape.
+    let pairs = envelope.extensions.iter().map(|(name, v)| format!("\"{name}\":{}", value(v)));
+    Some(format!("{{{}}}", pairs.collect::<Vec<_>>().join(",")))
 }
 
 fn read_extensions(

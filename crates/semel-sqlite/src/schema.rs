@@ -1,8 +1,9 @@
 //! The tables, and how older files come up to date.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use semel_core::StoreError;
 use semel_core::store::{Space, Trouble};
 
@@ -39,27 +40,47 @@ pub(crate) const fn table(space: Space) -> Table {
     }
 }
 
-/// Makes the tables in a new file, brings an older one up to date, and refuses what is not ours.
+/// Refuses what is not ours. Unless we only look, makes the tables in a new file and brings an older
+/// one up to date.
 pub(crate) fn prepare(
     path: &Path,
     connection: &mut Connection,
     missing: Missing,
+    lock_wait: Duration,
 ) -> Result<(), StoreError> {
     let translate = |error: rusqlite::Error| error::translate(path, "open", &error);
-    let found = Found::look(connection).map_err(translate)?;
+    // In one transaction: another process may be making the tables at this moment.
+    let moment = connection.transaction().map_err(translate)?;
+    let found = Found::look(&moment).map_err(translate)?;
+    drop(moment);
     found.check(path, missing)?;
-    if found.is_current() {
+    if missing == Missing::Refuse {
         return Ok(());
     }
-    let mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(translate)?;
-    if mode != "wal" {
-        let help = "Put the file on a local disk whose folder this user may write.";
-        let reason = format!("the journal mode stays `{mode}`, Semel needs `wal`");
-        return Err(error::new(path, Trouble::Broken, "open", reason, help));
+    use_log(path, connection, lock_wait)?;
+    if found.is_current() { Ok(()) } else { migrate(path, connection) }
+}
+
+/// With a log, readers and the writer do not wait for each other. A copy of a file may lack it.
+fn use_log(path: &Path, connection: &Connection, lock_wait: Duration) -> Result<(), StoreError> {
+    let since = Instant::now();
+    let is_busy = |error: &rusqlite::Error| {
+        error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && since.elapsed() < lock_wait
+    };
+    let mode: String = loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)) {
+            Ok(mode) => break mode,
+            // This is the one lock for which SQLite does not wait by itself.
+            Err(error) if is_busy(&error) => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) => return Err(error::translate(path, "open", &error)),
+        }
+    };
+    if mode == "wal" {
+        return Ok(());
     }
-    migrate(path, connection)
+    let help = "Put the file on a local disk whose folder this user may write.";
+    let reason = format!("the journal mode stays `{mode}`, Semel needs `wal`");
+    Err(error::new(path, Trouble::Broken, "open", reason, help))
 }
 
 fn migrate(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
@@ -114,6 +135,16 @@ impl Found {
             return refuse(
                 "this SQLite file belongs to another program".to_owned(),
                 "Name another file: Semel keeps its tables in a file of their own.",
+            );
+        }
+        if self.version < MIGRATIONS.len() && missing == Missing::Refuse {
+            return refuse(
+                format!(
+                    "its tables have version {}, this program needs version {}",
+                    self.version,
+                    MIGRATIONS.len()
+                ),
+                "Start a worker of this version: it brings the tables up to date.",
             );
         }
         if self.version > MIGRATIONS.len() {

@@ -55,7 +55,9 @@ impl Store for Sqlite {
             let Table { name, partition, key, value } = table(page.space);
             let sql = format!(
                 "SELECT {partition}, {key}, {value}, version FROM {name} \
-                 WHERE ({partition}, {key}) > (?1, ?2) ORDER BY {partition}, {key} LIMIT ?3"
+                 WHERE ({partition}, {key}) > (?1, ?2) \
+                 AND typeof({partition}) = 'text' AND typeof({key}) = 'text' \
+                 ORDER BY {partition}, {key} LIMIT ?3"
             );
             let (after_partition, after_key) =
                 page.after.map_or_else(Default::default, |after| (after.partition, after.key));
@@ -101,5 +103,5 @@ const fn read_sql(space: Space) -> &'static str {
 }
 
 fn read_version(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Version> {
-    Ok(Version::new(row.get::<_, i64>(column)?.to_string()))
+    Ok(Version::new(row::read_text(row, column)?.unwrap_or_default()))
 }

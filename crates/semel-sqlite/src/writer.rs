@@ -3,18 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use semel_core::broker::{Delivery, Lease, Outgoing, Receipt, Receive, Registration, Settlement};
 use semel_core::store::{Change, Trouble, Version};
-use semel_core::{Clock, StoreError};
-use tokio::runtime::Handle;
+use semel_core::{Clock, StoreError, Timestamp};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Notify, oneshot};
 
-use crate::changes::{Isolation, Stopped, Transaction};
+use crate::changes::{self, Isolation, Purged, Stopped, Transaction};
 use crate::error::{self, Certainty};
-use crate::file::{Identity, Place};
+use crate::file::Place;
 
 /// How many requests share one transaction at most.
 const GROUP_MAX: usize = 1_024;
@@ -56,12 +56,14 @@ pub(crate) struct Failed {
 struct Pending {
     request: Request,
     reply: Reply,
+    /// When it was asked.
+    since: Instant,
 }
 
 /// Who waits for the answer.
 struct Reply {
     answer: oneshot::Sender<Result<Answer, Failed>>,
-    /// The runtime it waits on.
+    /// The runtime it waits on, if that runs on threads of its own. Another one may stand still.
     runtime: Option<Handle>,
 }
 
@@ -72,6 +74,10 @@ struct Reply {
 struct Answers(Vec<(Reply, Result<Answer, Failed>)>);
 
 impl Answers {
+    fn of(group: Vec<Pending>, answers: impl Iterator<Item = Result<Answer, Failed>>) -> Self {
+        Self(group.into_iter().map(|pending| pending.reply).zip(answers).collect())
+    }
+
     fn hand_out(self) {
         let runtime = self.0.iter().find_map(|(reply, _)| reply.runtime.clone());
         match runtime {
@@ -104,8 +110,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn start(
         connection: Connection,
-        place: Arc<Place>,
-        identity: Identity,
+        place: &Arc<Place>,
         clock: Arc<dyn Clock>,
         queued: &Arc<Notify>,
     ) -> Result<Self, StoreError> {
@@ -114,26 +119,29 @@ impl Writer {
         let mut work = Work {
             connection,
             place: place.clone(),
-            identity,
             clock,
             queued: queued.clone(),
             commits: commits.clone(),
+            purge_at: None,
         };
         let thread = std::thread::Builder::new()
             .name("semel-write".to_owned())
             .spawn(move || work.run(&requests))
-            .map_err(|error| thread_error(&place, &error))?;
-        Ok(Self { inbox: Some(inbox), thread: Some(thread), commits, place })
+            .map_err(|error| thread_error(place, &error))?;
+        Ok(Self { inbox: Some(inbox), thread: Some(thread), commits, place: place.clone() })
     }
 
     /// Asks the writer; the answer comes when it is durable.
     pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Failed> {
         let (sender, answer) = oneshot::channel();
-        let reply = Reply { answer: sender, runtime: Handle::try_current().ok() };
-        let sent = self.inbox.as_ref().map(|inbox| inbox.send(Pending { request, reply }));
-        match sent {
-            Some(Ok(())) => answer.await.unwrap_or_else(|_| Err(self.gone(Certainty::Unknown))),
-            _ => Err(self.gone(Certainty::NotApplied)),
+        let runtime = Handle::try_current().ok();
+        let runtime = runtime.filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+        let reply = Reply { answer: sender, runtime };
+        let pending = Pending { request, reply, since: Instant::now() };
+        let Some(inbox) = &self.inbox else { return Err(self.gone(Certainty::NotApplied)) };
+        match inbox.send(pending) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.gone(Certainty::Unknown))),
+            Err(_) => Err(self.gone(Certainty::NotApplied)),
         }
     }
 
@@ -168,23 +176,24 @@ pub(crate) fn thread_error(place: &Place, error: &std::io::Error) -> StoreError 
 struct Work {
     connection: Connection,
     place: Arc<Place>,
-    identity: Identity,
     clock: Arc<dyn Clock>,
     queued: Arc<Notify>,
     commits: Arc<AtomicU64>,
+    /// When to drop what is past its window. `None` before the first write: who only looks changes
+    /// nothing.
+    purge_at: Option<Timestamp>,
 }
 
 impl Work {
     fn run(&mut self, requests: &mpsc::Receiver<Pending>) {
-        let mut purged_at = self.clock.now();
         loop {
-            match requests.recv_timeout(PURGE_EVERY) {
+            let wait = if self.must_purge() { Duration::ZERO } else { PURGE_EVERY };
+            match requests.recv_timeout(wait) {
                 Ok(first) => self.serve(gather(first, requests)),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
-            if self.clock.now().since(purged_at) >= PURGE_EVERY {
-                purged_at = self.clock.now();
+            if self.must_purge() {
                 self.purge();
             }
         }
@@ -192,20 +201,24 @@ impl Work {
 
     /// Answers all requests of a group. If the group as a whole surely failed, each gets a
     /// transaction of its own, so that one poison request fails alone.
-    fn serve(&mut self, group: Vec<Pending>) {
-        let requests: Vec<&Request> = group.iter().map(|pending| &pending.request).collect();
-        let replies = |group: Vec<Pending>| group.into_iter().map(|pending| pending.reply);
-        match self.commit(&requests) {
-            Ok(answers) => {
-                Answers(replies(group).zip(answers.into_iter().map(Ok)).collect()).hand_out();
+    fn serve(&mut self, mut group: Vec<Pending>) {
+        while !group.is_empty() {
+            let failed = match self.commit(&group) {
+                Ok(answers) => {
+                    return Answers::of(group, answers.into_iter().map(Ok)).hand_out();
+                }
+                Err(failed) => failed,
+            };
+            let mut rest = Vec::new();
+            if failed.certainty == Certainty::NotBegun {
+                // Who came later waits on.
+                let is_late = |pending: &Pending| self.place.patience(pending.since).is_zero();
+                (group, rest) = group.into_iter().partition(is_late);
+            } else if group.len() > 1 && may_run_again(&failed) {
+                return group.into_iter().for_each(|pending| self.serve(vec![pending]));
             }
-            Err(failed) if group.len() > 1 && may_run_again(&failed) => {
-                group.into_iter().for_each(|pending| self.serve(vec![pending]));
-            }
-            Err(failed) => {
-                Answers(replies(group).map(|reply| (reply, Err(failed.clone()))).collect())
-                    .hand_out();
-            }
+            Answers::of(group, std::iter::repeat_with(|| Err(failed.clone()))).hand_out();
+            group = rest;
         }
     }
 
@@ -213,58 +226,85 @@ impl Work {
     ///
     /// Savepoints cost a tenth of the time and are hardly ever needed. So the first try goes
     /// without, and begins anew with them if a request is rejected that had changed something.
-    fn commit(&mut self, requests: &[&Request]) -> Result<Vec<Answer>, Failed> {
-        match self.try_commit(requests, Isolation::Shared)? {
+    fn commit(&mut self, group: &[Pending]) -> Result<Vec<Answer>, Failed> {
+        match self.try_commit(group, Isolation::Shared)? {
             Some(answers) => Ok(answers),
-            None => self.try_commit(requests, Isolation::Savepoints).map(Option::unwrap_or_default),
+            None => self.try_commit(group, Isolation::Savepoints).map(Option::unwrap_or_default),
         }
     }
 
     /// `None` if the requests need savepoints.
     fn try_commit(
         &mut self,
-        requests: &[&Request],
+        group: &[Pending],
         isolation: Isolation,
     ) -> Result<Option<Vec<Answer>>, Failed> {
         let place = self.place.clone();
         let not_applied = |error: rusqlite::Error| Failed::surely(place.translate("write", &error));
+        let oldest = group.first().map_or_else(Instant::now, |pending| pending.since);
+        let inner =
+            begin(&mut self.connection, place.patience(oldest)).map_err(|error| Failed {
+                certainty: error::certainty_of_begin(&error),
+                error: place.translate("write", &error),
+            })?;
+        // Read once the lock is held: leases begin when they are given, not when they were asked.
         let now = self.clock.now();
-        let inner = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(not_applied)?;
         let mut transaction =
             Transaction::begin(inner, &place, now, isolation).map_err(not_applied)?;
-        let mut answers = Vec::with_capacity(requests.len());
-        for request in requests {
-            match transaction.apply(request) {
+        let mut answers = Vec::with_capacity(group.len());
+        for pending in group {
+            match transaction.apply(&pending.request) {
                 Ok(answer) => answers.push(answer),
                 Err(Stopped::NeedsSavepoints) => return Ok(None),
                 Err(Stopped::Sqlite(error)) => return Err(not_applied(error)),
             }
         }
         let has_queued = transaction.has_queued();
+        place.check_identity("commit").map_err(Failed::surely)?;
         let written = transaction.commit().map_err(|error| Failed {
             certainty: error::certainty(&error),
             error: place.translate("commit", &error),
         });
-        // A file that vanished makes every answer void, errors of SQLite included.
-        self.place.check_identity(self.identity).map_err(Failed::perhaps)?;
+        // A file that vanished meanwhile makes every answer void, errors of SQLite included.
+        place.check_identity("commit").map_err(Failed::perhaps)?;
         written?;
         self.commits.fetch_add(1, Ordering::Relaxed);
+        self.purge_at.get_or_insert(now.after(PURGE_EVERY));
         if has_queued {
             self.queued.notify_waiters();
         }
         Ok(Some(answers))
     }
 
+    fn must_purge(&self) -> bool {
+        self.purge_at.is_some_and(|at| at <= self.clock.now())
+    }
+
+    /// Drops one portion of what is past its window. The next follows at once if nobody waits, or
+    /// else after the next group.
     fn purge(&mut self) {
         let now = self.clock.now();
-        if let Err(error) = crate::changes::purge(&mut self.connection, now) {
-            // Records past their window do no harm; the next round tries again.
-            tracing::warn!(%error, "records past their window could not be dropped");
-        }
+        let transaction = begin(&mut self.connection, Duration::ZERO);
+        let next = match transaction.and_then(|transaction| changes::purge(transaction, now)) {
+            Ok(Purged::Portion) => now,
+            Ok(Purged::All) => now.after(PURGE_EVERY),
+            Err(error) => {
+                // Records past their window do no harm; the next round tries again.
+                tracing::warn!(%error, "records past their window could not be dropped");
+                now.after(PURGE_EVERY)
+            }
+        };
+        self.purge_at = Some(next);
     }
+}
+
+/// Takes the write lock, or fails if another holds it longer than `patience`.
+fn begin(
+    connection: &mut Connection,
+    patience: Duration,
+) -> rusqlite::Result<rusqlite::Transaction<'_>> {
+    connection.busy_timeout(patience)?;
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
 impl Failed {

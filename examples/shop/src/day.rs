@@ -209,8 +209,7 @@ impl Processes {
 
     fn start_worker(&mut self, index: usize) -> Result<(), Stop> {
         self.lives += 1;
-        self.workers[index] =
-            self.launcher.worker(&format!("worker-{}", index + 1), self.lives)?;
+        self.workers[index] = self.launcher.worker(&format!("worker-{}", index + 1), self.lives)?;
         Ok(())
     }
 
@@ -238,11 +237,7 @@ impl Processes {
 }
 
 /// Feeds all invoices at the steady rate of the plan, while workers die.
-async fn feed(
-    plan: &Plan,
-    feeder: Feeder,
-    processes: &mut Processes,
-) -> Result<Vec<Fed>, Stop> {
+async fn feed(plan: &Plan, feeder: Feeder, processes: &mut Processes) -> Result<Vec<Fed>, Stop> {
     let bar = progress_bar(plan.invoices.len() as u64);
     let started = Instant::now();
     let mut pending = JoinSet::new();

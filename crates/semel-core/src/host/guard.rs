@@ -1,6 +1,7 @@
 //! Runs a handler such that its panics and its slowness stay its own.
 
 use std::any::Any;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,16 +28,10 @@ impl Business for Guard {
         state: Option<Bytes>,
         context: Context,
     ) -> BoxFuture<'_, Result<Decision, Failure>> {
-        Box::pin(async move {
-            let attempt = match self.handler.style() {
-                Style::Plain => self.run_plain(state, context),
-                Style::Async => self.run_async(state, context),
-            };
-            match tokio::time::timeout(self.deadline, attempt).await {
-                Ok(result) => result,
-                Err(_) => Err(self.too_slow()),
-            }
-        })
+        match self.handler.style() {
+            Style::Plain => self.run_plain(state, context),
+            Style::Async => self.run_async(state, context),
+        }
     }
 }
 
@@ -52,9 +47,11 @@ impl Guard {
             handler.run(state.as_deref(), &envelope, context).now_or_never()
         };
         let call = move || contain(std::panic::catch_unwind(AssertUnwindSafe(call)));
-        let answer = self.threads.call(call);
+        let (begun, answer) = self.threads.call(call);
         Box::pin(async move {
-            match answer.await {
+            // Waiting for a thread is no fault of this handler: its time begins with the call.
+            let _ = begun.await;
+            match self.in_time(answer).await? {
                 Ok(Ok(Some(result))) => result,
                 Ok(Err(failure)) => Err(failure),
                 Ok(Ok(None)) | Err(_) => Err(Failure::retry("the handler ended without a result")),
@@ -69,21 +66,22 @@ impl Guard {
     ) -> BoxFuture<'_, Result<Decision, Failure>> {
         Box::pin(async move {
             let attempt = self.handler.run(state.as_deref(), &self.envelope, context);
-            contain(AssertUnwindSafe(attempt).catch_unwind().await)?
+            contain(self.in_time(AssertUnwindSafe(attempt).catch_unwind()).await?)?
         })
     }
 
+    async fn in_time<T>(&self, attempt: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::time::timeout(self.deadline, attempt).await.map_err(|_| self.too_slow())
+    }
+
     fn too_slow(&self) -> Failure {
-        if self.handler.style() == Style::Plain {
-            // Its thread may never come back.
-            self.threads.replace_one();
-        }
         let deadline = self.deadline;
         Failure::retry(format!("the {:?} did not return within {deadline:?}", self.handler))
     }
 }
 
-fn contain<T>(result: Result<T, Box<dyn Any + Send>>) -> Result<T, Failure> {
+/// A panic as a failure that tells its text.
+pub(super) fn contain<T>(result: Result<T, Box<dyn Any + Send>>) -> Result<T, Failure> {
     result.map_err(|panic| {
         let text = panic
             .downcast_ref::<&str>()

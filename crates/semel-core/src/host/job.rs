@@ -1,15 +1,21 @@
 //! One delivery from its arrival to its fate.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::guard::Guard;
+use super::guard::{Guard, contain};
 use super::running::Running;
 use crate::broker::{DeadReason, Delivery, Receipt, SettleOutcome, Settlement};
+use crate::envelope::PARTITION_KEY;
 use crate::handler::Handler;
 use crate::protocols::{Outcome, Processed, Work};
 use crate::retry::Next;
-use crate::{Envelope, EnvelopeError, Failure, Order, StoreError, Verdict};
+use crate::store::Trouble;
+use crate::{Envelope, Failure, Order, StoreError, Verdict};
 
+/// After how many deliveries that ended neither way a message may be what ends its workers.
+const SUSPECT_FROM: u32 = 2;
 /// How often a settlement is tried before it is left to the end of the lease.
 const SETTLE_TRIES: u32 = 6;
 
@@ -18,6 +24,8 @@ pub(super) struct Job {
     receipt: Receipt,
     deliveries: u32,
     failure_count: u32,
+    /// The message, where the bytes that came are one.
+    envelope: Option<Arc<Envelope>>,
     plan: Plan,
 }
 
@@ -39,8 +47,16 @@ pub(super) enum End {
 
 impl Job {
     pub(super) fn new(running: &Running, delivery: Delivery) -> Self {
+        let (envelope, plan) = match delivery.envelope.map(Arc::new) {
+            Ok(envelope) => (Some(envelope.clone()), plan(running, envelope)),
+            Err(error) => {
+                let detail = error.to_string();
+                (None, Plan::Park { reason: DeadReason::Undecodable, detail })
+            }
+        };
         Self {
-            plan: plan(running, delivery.envelope),
+            envelope,
+            plan,
             receipt: delivery.receipt,
             deliveries: delivery.deliveries,
             failure_count: delivery.failure_count,
@@ -51,10 +67,17 @@ impl Job {
         &self.receipt
     }
 
-    /// Jobs of one lane run one after the other.
+    /// Jobs of one lane run one after the other: those of one entity, and ordered ones of one
+    /// subject.
     pub(super) fn lane(&self) -> String {
         match &self.plan {
-            Plan::Process { entity, .. } => format!("entity {entity}"),
+            Plan::Process { envelope, handler, entity } => {
+                let subject = match handler.order() {
+                    Order::PerSubject => envelope.text(PARTITION_KEY),
+                    Order::Free => None,
+                };
+                format!("entity {}", subject.unwrap_or(entity))
+            }
             Plan::Park { .. } => format!("delivery {}", self.receipt.as_str()),
         }
     }
@@ -68,21 +91,34 @@ impl Job {
 
     /// Gives a delivery back that was not begun.
     pub(super) async fn give_back(self, running: &Running) -> Result<(), StoreError> {
-        let release = Settlement::Release { after: std::time::Duration::ZERO };
-        settle(running, &self.receipt, release).await?;
+        self.release(running).await?;
         running.held().remove(&self.receipt);
         Ok(())
     }
 
+    async fn release(&self, running: &Running) -> Result<End, StoreError> {
+        settle(running, &self.receipt, Settlement::Release { after: Duration::ZERO }).await
+    }
+
+    /// Whether the delivery is still ours, as far as we have heard.
+    fn is_held(&self, running: &Running) -> bool {
+        running.held().contains(&self.receipt)
+    }
+
     pub(super) async fn run(self, running: &Running) -> Result<End, StoreError> {
-        if !running.held().contains(&self.receipt) {
+        if !self.is_held(running) {
             return Ok(End::Deferred);
         }
         match &self.plan {
             Plan::Park { reason, detail } => self.park(running, *reason, detail.clone()).await,
             Plan::Process { envelope, handler, entity } => {
                 if self.is_abandoned(running) {
-                    return self.park_unless_processed(running, envelope).await;
+                    let detail = format!(
+                        "{} workers took it and neither settled nor failed it: its handler may \
+                         end the process, or exhaust its memory",
+                        self.unheard()
+                    );
+                    return self.park(running, DeadReason::Abandoned, detail).await;
                 }
                 let guard = Guard {
                     handler: handler.clone(),
@@ -129,10 +165,14 @@ impl Job {
                 }
             }
             if running.is_draining() {
-                return Ok(End::Deferred);
+                return self.release(running).await;
             }
             running.back_off(round).await;
             round += 1;
+            // Not every store tells that the lease is why an attempt lost.
+            if !self.is_held(running) {
+                return Ok(End::Deferred);
+            }
         }
     }
 
@@ -167,31 +207,21 @@ impl Job {
 
     /// Whether worker after worker took this message and was never heard of again.
     fn is_abandoned(&self, running: &Running) -> bool {
-        let unheard = self.deliveries.saturating_sub(1).saturating_sub(self.failure_count);
-        unheard >= running.settings().abandoned_max
+        self.unheard() >= running.settings().abandoned_max
     }
 
-    async fn park_unless_processed(
-        &self,
-        running: &Running,
-        envelope: &Envelope,
-    ) -> Result<End, StoreError> {
-        let store = &**running.backend().store();
-        match running.protocol().processed(running.name(), envelope, store).await {
-            Ok(Processed::Yes) => settle(running, &self.receipt, Settlement::Ack).await,
-            Ok(Processed::Unknown) => {
-                let detail = format!(
-                    "{} workers took it and neither settled nor failed it: its handler may end \
-                     the process, or exhaust its memory",
-                    self.deliveries - 1
-                );
-                self.park(running, DeadReason::Abandoned, detail).await
-            }
-            Err(error) if error.is_passing() => Ok(End::Deferred),
-            Err(error) => Err(error),
-        }
+    /// Whether this message may be what ends its workers; it may as well have been beside it.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.unheard() >= SUSPECT_FROM
     }
 
+    /// How many workers took it and neither settled nor failed it.
+    fn unheard(&self) -> u32 {
+        self.deliveries.saturating_sub(1).saturating_sub(self.failure_count)
+    }
+
+    /// Parks the message for a person, unless it has a committed attempt: a new version may lack
+    /// the handler that the old one had, or decide more than can be kept.
     async fn park(
         &self,
         running: &Running,
@@ -199,26 +229,51 @@ impl Job {
         detail: String,
     ) -> Result<End, StoreError> {
         let endpoint = running.name();
+        let mut round = 0;
+        loop {
+            match self.processed(running).await {
+                Ok(Processed::Yes) => return settle(running, &self.receipt, Settlement::Ack).await,
+                Ok(Processed::Unknown) => break,
+                Err(error) if !error.is_passing() => return Err(error),
+                Err(_) if running.is_draining() => return self.release(running).await,
+                Err(error) => {
+                    tracing::warn!(endpoint, %error, "no answer from the inbox; trying again");
+                    running.back_off(round).await;
+                    round += 1;
+                }
+            }
+        }
         tracing::error!(endpoint, %reason, detail, "dead-lettered; see `semel dead-letters list`");
         let failure = running.failure(detail);
         settle(running, &self.receipt, Settlement::DeadLetter { reason, failure }).await
     }
+
+    async fn processed(&self, running: &Running) -> Result<Processed, StoreError> {
+        match &self.envelope {
+            Some(envelope) => {
+                let store = &**running.backend().store();
+                running.protocol().processed(running.name(), envelope, store).await
+            }
+            // What has no identity cannot have been processed.
+            None => Ok(Processed::Unknown),
+        }
+    }
 }
 
-fn plan(running: &Running, envelope: Result<Envelope, EnvelopeError>) -> Plan {
-    let envelope = match envelope {
-        Ok(envelope) => envelope,
-        Err(error) => {
-            return Plan::Park { reason: DeadReason::Undecodable, detail: error.to_string() };
-        }
-    };
+fn plan(running: &Running, envelope: Arc<Envelope>) -> Plan {
     let Some(handler) = running.handler(&envelope.kind) else {
         let detail = format!("this endpoint has no handler for `{}`", envelope.kind);
         return Plan::Park { reason: DeadReason::UnknownType, detail };
     };
-    match handler.entity_key(&envelope) {
-        Ok(entity) => Plan::Process { envelope: Arc::new(envelope), handler, entity },
-        Err(detail) => Plan::Park { reason: DeadReason::Undecodable, detail },
+    // The key is the user's code as well.
+    let entity = std::panic::catch_unwind(AssertUnwindSafe(|| handler.entity_key(&envelope)));
+    match contain(entity) {
+        Ok(Ok(entity)) => Plan::Process { envelope, handler, entity },
+        Ok(Err(detail)) => Plan::Park { reason: DeadReason::Undecodable, detail },
+        Err(failure) => {
+            let detail = failure.reason().to_owned();
+            Plan::Park { reason: DeadReason::HandlerFailed, detail }
+        }
     }
 }
 
@@ -241,7 +296,12 @@ async fn settle(
                 tracing::warn!(endpoint, %error, "settling failed; trying again");
                 running.back_off(round).await;
             }
-            SettleOutcome::Unknown(error) => return Err(error),
+            SettleOutcome::Unknown(error) if error.trouble == Trouble::Broken => return Err(error),
+            SettleOutcome::Unknown(error) => {
+                let endpoint = running.name();
+                tracing::error!(endpoint, %error, "a delivery cannot be settled");
+                return Ok(End::Deferred);
+            }
         }
     }
     Ok(End::Deferred)

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::broker::{Ordering, Registration};
+use crate::store::StoreLimits;
 use crate::{Backend, Endpoint, Order, StoreError};
 use pump::Pump;
 use running::{Process, Running};
@@ -115,7 +116,7 @@ impl Host {
             running.push(Arc::new(Running::new(endpoint, process)));
         }
         let stop = stop(running.clone());
-        serve(running, &phase, stop, self.drain_deadline).await
+        serve(running, threads, &phase, stop, self.drain_deadline).await
     }
 
     fn check(&self) -> Result<(), HostError> {
@@ -141,7 +142,10 @@ impl Host {
         if let Some(kind) = endpoint.doubled.first() {
             return Err(HostError::HandlerTwice { endpoint: name(), kind });
         }
-        let store = self.backend.store().limits();
+        if let Some(setting) = endpoint.settings.unusable() {
+            return Err(HostError::Settings { endpoint: name(), setting });
+        }
+        let store = StoreLimits { queue: self.backend.queue(), ..self.backend.store().limits() };
         let broker = self.backend.broker().limits();
         if let Err(needs) = endpoint.protocol.check(&store, &broker) {
             let protocol = endpoint.protocol.name();
@@ -178,12 +182,14 @@ fn registration(endpoint: &Endpoint) -> Registration {
 /// Runs everything until `stop` or trouble, then drains.
 async fn serve(
     running: Vec<Arc<Running>>,
+    threads: Arc<Threads>,
     phase: &watch::Sender<Phase>,
     stop: impl Future<Output = ()>,
     drain_deadline: Duration,
 ) -> Result<(), HostError> {
     let mut pumps = JoinSet::new();
     let mut helpers = JoinSet::new();
+    helpers.spawn(threads.tend());
     for endpoint in running {
         pumps.spawn(Pump::new(endpoint.clone()).run());
         helpers.spawn(leases::renew(endpoint.clone()));
@@ -263,6 +269,14 @@ pub enum HostError {
         endpoint: String,
         /// Which message type.
         kind: &'static str,
+    },
+    /// A setting has a value with which nothing would be received.
+    #[error("endpoint `{endpoint}`: the setting `{setting}` must be more than zero")]
+    Settings {
+        /// Which endpoint.
+        endpoint: String,
+        /// Which setting.
+        setting: &'static str,
     },
     /// The protocol cannot work on this backend.
     #[error("endpoint `{endpoint}`: the protocol `{protocol}` needs {needs}; choose another one")]

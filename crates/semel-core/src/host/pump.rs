@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use super::Phase;
 use super::job::{End, Job};
 use super::running::Running;
-use crate::broker::{Delivery, Receive};
+use crate::broker::{Delivery, Receipt, Receive, Settlement};
 use crate::handler::BoxFuture;
 use crate::{Order, StoreError};
 
-/// The messages of one entity, in the order they came. The first is in work, or about to be.
+/// Messages that run one after the other, in the order they came, without the one in work.
 type Lane = VecDeque<Job>;
 
 /// The loop of one endpoint.
@@ -23,6 +25,10 @@ pub(super) struct Pump {
     lanes: BTreeMap<String, Lane>,
     /// Lanes whose first job waits for its turn.
     ready: VecDeque<String>,
+    /// The same for jobs that may end the process: see [`Pump::next_lane`].
+    suspects: Vec<String>,
+    /// The lane of the suspect in work.
+    suspect: Option<String>,
     jobs: JoinSet<(String, Result<End, StoreError>)>,
 }
 
@@ -30,11 +36,26 @@ type Receiving = BoxFuture<'static, Result<Vec<Delivery>, StoreError>>;
 
 impl Pump {
     pub(super) fn new(running: Arc<Running>) -> Self {
-        Self { running, lanes: BTreeMap::new(), ready: VecDeque::new(), jobs: JoinSet::new() }
+        Self {
+            running,
+            lanes: BTreeMap::new(),
+            ready: VecDeque::new(),
+            suspects: Vec::new(),
+            suspect: None,
+            jobs: JoinSet::new(),
+        }
     }
 
     /// Runs until the host drains and everything begun has ended, or the store needs a person.
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
+        let result = self.work().await;
+        if result.is_err() {
+            self.give_everything_back().await;
+        }
+        result
+    }
+
+    async fn work(&mut self) -> Result<(), StoreError> {
         let mut phase = self.running.phase();
         let mut receiving: Option<Receiving> = None;
         while *phase.borrow_and_update() == Phase::Running {
@@ -58,15 +79,29 @@ impl Pump {
         self.drain().await
     }
 
-    async fn drain(mut self) -> Result<(), StoreError> {
+    async fn drain(&mut self) -> Result<(), StoreError> {
         let waiting: Vec<Job> = self.take_waiting();
-        for job in waiting {
-            job.give_back(&self.running).await?;
+        // At the same time, so that they share a commit.
+        let given_back = waiting.into_iter().map(|job| job.give_back(&self.running));
+        for result in join_all(given_back).await {
+            result?;
         }
         while let Some(ended) = self.jobs.join_next().await {
             self.end(ended)?;
         }
         Ok(())
+    }
+
+    /// Gives back all that is held, in work or not: messages are not to blame for a broken store,
+    /// and must not count as abandoned.
+    async fn give_everything_back(&mut self) {
+        self.jobs.shutdown().await;
+        let held: Vec<Receipt> = self.running.held().iter().cloned().collect();
+        let release = Settlement::Release { after: Duration::ZERO };
+        let broker = self.running.backend().broker();
+        let releases = held.iter().map(|receipt| broker.settle(receipt, release.clone()));
+        // Where the queue is out of reach as well, the leases end by themselves.
+        drop(join_all(releases).await);
     }
 
     /// Takes every job that has not begun out of its lane.
@@ -76,6 +111,7 @@ impl Pump {
             waiting.extend(lane.drain(..));
         }
         self.ready.clear();
+        self.suspects.clear();
         waiting
     }
 
@@ -99,7 +135,7 @@ impl Pump {
                 Some(jobs) => jobs.push_back(job),
                 None => {
                     self.lanes.insert(lane.clone(), Lane::from([job]));
-                    self.ready.push_back(lane);
+                    self.line_up(lane);
                 }
             }
         }
@@ -107,11 +143,33 @@ impl Pump {
 
     fn start_jobs(&mut self) {
         while self.jobs.len() < self.running.settings().concurrency {
-            let Some(name) = self.ready.pop_front() else { return };
+            let Some(name) = self.next_lane() else { return };
             if let Some(job) = self.lanes.get_mut(&name).and_then(Lane::pop_front) {
                 self.jobs.spawn(attend(self.running.clone(), name, job));
             }
         }
+    }
+
+    fn line_up(&mut self, name: String) {
+        match self.lanes.get(&name).and_then(Lane::front) {
+            Some(job) if job.is_suspect() => self.suspects.push(name),
+            _ => self.ready.push_back(name),
+        }
+    }
+
+    /// The lane whose turn it is.
+    ///
+    /// A message that ends the process takes all others in work with it, again and again, until
+    /// each of them looks as guilty. So suspects run one at a time, and in an order that differs
+    /// from process to process: about half of the innocent ones come before the guilty one.
+    fn next_lane(&mut self) -> Option<String> {
+        if self.suspect.is_none() && !self.suspects.is_empty() {
+            let any = (self.running.chance() * self.suspects.len() as f64) as usize;
+            let name = self.suspects.swap_remove(any.min(self.suspects.len() - 1));
+            self.suspect = Some(name.clone());
+            return Some(name);
+        }
+        self.ready.pop_front()
     }
 
     fn end(
@@ -124,22 +182,29 @@ impl Pump {
             Err(_) => return Ok(()),
         };
         let end = end?;
+        if self.suspect.as_ref() == Some(&name) {
+            self.suspect = None;
+        }
         let Some(lane) = self.lanes.get_mut(&name) else { return Ok(()) };
-        if end == End::Deferred && lane.front().is_some_and(|job| job.order() == Order::PerSubject)
-        {
-            let overtaking = std::mem::take(lane);
-            self.give_back_later(overtaking);
+        if end == End::Deferred {
+            let (ordered, free): (Lane, Lane) =
+                std::mem::take(lane).into_iter().partition(|job| job.order() == Order::PerSubject);
+            *lane = free;
+            self.give_back_later(ordered);
         }
         if self.lanes.get(&name).is_none_or(Lane::is_empty) {
             self.lanes.remove(&name);
         } else {
-            self.ready.push_back(name);
+            self.line_up(name);
         }
         Ok(())
     }
 
     /// Gives back jobs that must not overtake the one that went back to the queue.
     fn give_back_later(&mut self, jobs: Lane) {
+        if jobs.is_empty() {
+            return;
+        }
         let running = self.running.clone();
         self.jobs.spawn(async move {
             let mut result = Ok(End::Deferred);
@@ -161,12 +226,15 @@ async fn attend(
 ) -> (String, Result<End, StoreError>) {
     let receipt = job.receipt().clone();
     let end = AssertUnwindSafe(job.run(&running)).catch_unwind().await;
-    running.held().remove(&receipt);
     let end = end.unwrap_or_else(|_| {
         let endpoint = running.name();
         tracing::error!(endpoint, "a defect in Semel: a job panicked; its message comes again");
         Ok(End::Deferred)
     });
+    // What ended in trouble is still held, and given back with all the rest.
+    if end.is_ok() {
+        running.held().remove(&receipt);
+    }
     (lane, end)
 }
 

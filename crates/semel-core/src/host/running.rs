@@ -15,6 +15,9 @@ use crate::protocols::Protocol;
 use crate::retry::vary;
 use crate::{Backend, Endpoint, Settings};
 
+/// The longest text of a failure that is kept.
+const REASON_BYTES_MAX: usize = 4_096;
+
 /// What the endpoints of one host share.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -105,7 +108,12 @@ impl Running {
     }
 
     /// A failure of this worker, now.
-    pub(super) fn failure(&self, reason: String) -> FailureRecord {
+    pub(super) fn failure(&self, mut reason: String) -> FailureRecord {
+        // Handlers may quote their whole input; the history is read with every delivery.
+        if reason.len() > REASON_BYTES_MAX {
+            reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+            reason.push('…');
+        }
         FailureRecord {
             at: self.process.backend.clock().now(),
             reason,

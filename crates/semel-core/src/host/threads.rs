@@ -17,7 +17,7 @@ const THREADS_MAX: usize = 512;
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// A pool that grows when its threads block, and replaces the ones that are stuck.
+/// A pool that grows while its threads block or are stuck.
 #[derive(Debug)]
 pub(super) struct Threads {
     shared: Arc<Shared>,
@@ -63,32 +63,39 @@ impl Threads {
         threads
     }
 
-    /// Queues `call`; the receiver gets its result.
+    /// Queues `call`. The first receiver hears that it has begun, the second gets its result. It is
+    /// not run for nobody.
     #[expect(clippy::disallowed_methods, reason = "how long a call waits decides no outcome")]
     pub(super) fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
-    ) -> oneshot::Receiver<T> {
+    ) -> (oneshot::Receiver<()>, oneshot::Receiver<T>) {
+        let (begin, begun) = oneshot::channel();
         let (answer, receiver) = oneshot::channel();
         let call = Box::new(move || {
-            // Nobody waits any more when the deadline is over.
-            let _ = answer.send(call());
+            if begin.send(()).is_ok() {
+                // Nobody waits any more when the deadline is over.
+                let _ = answer.send(call());
+            }
         });
         let now = Instant::now();
         let mut pool = self.shared.lock();
         pool.calls.push_back((now, call));
-        let is_late = pool.calls.front().is_some_and(|(queued, _)| now - *queued > PATIENCE);
+        // Waking nobody is a system call as well.
         if pool.sleeping > 0 {
             self.shared.wake.notify_one();
-        } else if is_late {
-            add_thread(&self.shared, &mut pool);
         }
-        receiver
+        grow(&self.shared, &mut pool, now);
+        (begun, receiver)
     }
 
-    /// Adds a thread in place of one that is stuck. Should that one come back, one thread ends.
-    pub(super) fn replace_one(&self) {
-        add_thread(&self.shared, &mut self.shared.lock());
+    /// Adds a thread whenever calls wait too long although no new one comes, until it is aborted.
+    #[expect(clippy::disallowed_methods, reason = "how long a call waits decides no outcome")]
+    pub(super) async fn tend(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(PATIENCE).await;
+            grow(&self.shared, &mut self.shared.lock(), Instant::now());
+        }
     }
 }
 
@@ -96,6 +103,14 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.wake.notify_all();
+    }
+}
+
+/// Adds a thread if the others are too busy, or stuck, for the call that waits longest.
+fn grow(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
+    let is_late = pool.calls.front().is_some_and(|(queued, _)| now - *queued > PATIENCE);
+    if is_late && pool.sleeping == 0 {
+        add_thread(shared, pool);
     }
 }
 
@@ -121,7 +136,7 @@ fn work(shared: &Shared) {
             drop(pool);
             call();
             pool = shared.lock();
-        } else if pool.threads > pool.wanted {
+        } else if pool.sleeping >= pool.wanted {
             break;
         } else {
             pool.sleeping += 1;

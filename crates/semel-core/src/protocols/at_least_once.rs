@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::{Outcome, Places, Processed, Protocol, Step, Work};
-use crate::broker::{BrokerLimits, SendOutcome, SettleOutcome, Settlement};
+use super::{Outcome, Places, Processed, Protocol, Step, Work, outbox};
+use crate::broker::{BrokerLimits, SettleOutcome, Settlement};
 use crate::context::outgoing;
 use crate::operator::DeadLetter;
 use crate::store::{Change, Expect, Keep, StoreLimits, WriteOutcome};
@@ -48,6 +48,11 @@ impl Protocol for AtLeastOnce {
             Err(failure) => return Outcome::HandlerFailed(failure),
         };
 
+        let messages = outgoing(work.endpoint, work.envelope, decision.effects, clock.now());
+        if let Err(error) = outbox::check_sizes(broker, &messages) {
+            return error.into();
+        }
+
         work.begin(Step::CommitState);
         let key = work.entity_key();
         let put = Change::Put { key, value: decision.state, expect, keep: Keep::Always };
@@ -58,16 +63,8 @@ impl Protocol for AtLeastOnce {
         }
 
         work.begin(Step::Dispatch);
-        let messages = outgoing(work.endpoint, work.envelope, decision.effects, clock.now());
-        if !messages.is_empty() {
-            for sent in broker.send(messages).await {
-                match sent {
-                    SendOutcome::Sent => {}
-                    SendOutcome::Refused(error) | SendOutcome::Unknown(error) => {
-                        return error.into();
-                    }
-                }
-            }
+        if let Err(error) = outbox::dispatch(broker, messages).await {
+            return error.into();
         }
 
         work.ack(Outcome::Processed).await

@@ -206,6 +206,9 @@ pub fn by_name(name: &str) -> Option<Arc<dyn Protocol>> {
 /// The identity of a message for its receiver, as one text: source and id, apart by a space.
 pub fn message_key(envelope: &Envelope) -> String {
     // A URI reference has no spaces; one that does all the same must not be mistaken for another.
-    let source = envelope.source.replace('%', "%25").replace(' ', "%20");
-    format!("{source} {}", envelope.id)
+    if envelope.source.contains(['%', ' ']) {
+        let source = envelope.source.replace('%', "%25").replace(' ', "%20");
+        return format!("{source} {}", envelope.id);
+    }
+    format!("{} {}", envelope.source, envelope.id)
 }

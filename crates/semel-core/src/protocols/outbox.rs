@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::Places;
 use crate::broker::{Destination, Outgoing, SendOutcome};
 use crate::envelope::json;
 use crate::store::{Change, Expect, Item, ItemKey, Trouble, Version, WriteOutcome};
@@ -48,6 +49,12 @@ pub(super) async fn dispatch(
         }
     }
     Ok(())
+}
+
+/// Sends what a record holds, and removes it.
+pub(super) async fn finish(places: Places<'_>, record: Item) -> Result<(), StoreError> {
+    dispatch(places.broker, read(&record)?).await?;
+    clear(places.store, record.key, record.version).await
 }
 
 /// Removes the record of what was dispatched.

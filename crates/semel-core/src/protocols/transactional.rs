@@ -116,19 +116,25 @@ impl Protocol for Transactional {
         if places.queue == QueueHome::Inside {
             return Ok(0);
         }
-        let after = Some(ItemKey::new(Space::Outbox, endpoint, ""));
-        let page = Page { space: Space::Outbox, after, limit: FINISH_PAGE };
-        let mut finished = 0;
-        for item in places.store.list(&page).await? {
-            if item.key.partition != endpoint {
-                break;
+        let mut after = ItemKey::new(Space::Outbox, endpoint, "");
+        let (mut finished, mut trouble) = (0, None);
+        loop {
+            let page = Page { space: Space::Outbox, after: Some(after), limit: FINISH_PAGE };
+            let mut items = places.store.list(&page).await?;
+            items.retain(|item| item.key.partition == endpoint);
+            let last = items.last().map(|item| item.key.clone());
+            for item in items {
+                // One that cannot be dispatched holds up no other.
+                match outbox::finish(places, item).await {
+                    Ok(()) => finished += 1,
+                    Err(error) => trouble = trouble.or(Some(error)),
+                }
             }
-            let messages = outbox::read(&item)?;
-            outbox::dispatch(places.broker, messages).await?;
-            outbox::clear(places.store, item.key, item.version).await?;
-            finished += 1;
+            match last {
+                Some(last) => after = last,
+                None => return trouble.map_or(Ok(finished), Err),
+            }
         }
-        Ok(finished)
     }
 
     async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome {

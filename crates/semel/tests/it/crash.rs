@@ -6,13 +6,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use semel::prelude::*;
-use semel::{Settings, open};
+use semel::{DeadReason, Settings, open};
 
 use crate::bank::{Account, Deposit, Deposited, accounts, assert_ledger, audit, deposit, to};
 use crate::rig::{Books, Rig, dead_letters, work_off};
 
 /// Names the file to the worker process.
 const FILE: &str = "SEMEL_CRASH_TEST_FILE";
+/// How a worker that met the poison ends.
+const POISONED: i32 = 86;
 /// Starts the line that a worker prints for each attempt, whatever the test harness prints before.
 const MARK: &str = "attempt";
 const KILLS: usize = 20;
@@ -25,7 +27,7 @@ fn tell() {
     writeln!(out, "{MARK}").and_then(|()| out.flush()).unwrap();
 }
 
-/// The worker process; does nothing unless the test below started it.
+/// The process of the first test; does nothing unless it was started by it.
 #[test]
 fn a_worker_process_works_until_it_is_killed() {
     let Ok(file) = std::env::var(FILE) else { return };
@@ -53,9 +55,27 @@ fn a_worker_process_works_until_it_is_killed() {
     runtime.block_on(host.run(std::future::pending())).unwrap();
 }
 
-fn start_worker(file: &Path) -> Child {
+/// The process of the second test: works while there is anything to do, and dies of poison.
+#[test]
+fn a_worker_process_works_until_it_meets_the_poison() {
+    let Ok(file) = std::env::var(FILE) else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let handler = |account: &mut Account, message: Deposit, ctx: &mut Context| {
+        if message.account == "poison" {
+            std::process::exit(POISONED);
+        }
+        deposit(account, message, ctx);
+    };
+    let settings =
+        Settings { lease: Duration::from_millis(60), abandoned_max: 30, ..Settings::default() };
+    let host = Host::new(open(&format!("sqlite:{file}")).unwrap())
+        .endpoint(Endpoint::new("accounts").handle(handler).settings(settings));
+    runtime.block_on(host.run_until_idle()).unwrap();
+}
+
+fn start_worker(file: &Path, name: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::a_worker_process_works_until_it_is_killed", "--nocapture"])
+        .args(["--exact", &format!("crash::{name}"), "--nocapture"])
         .env(FILE, file)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -102,7 +122,7 @@ async fn after_twenty_kills_the_ledger_is_exact() {
     let backend = open(&format!("sqlite:{}", path.display())).unwrap();
     let mut interrupted = 0;
     for kill in 0..KILLS {
-        let worker = start_worker(&path);
+        let worker = start_worker(&path, "a_worker_process_works_until_it_is_killed");
         let feeder = backend.clone();
         let feeding = tokio::spawn(async move { feed(&feeder, kill).await });
         // Each helping makes at least sixty attempts, of new deposits and of their notes.
@@ -129,4 +149,30 @@ async fn after_twenty_kills_the_ledger_is_exact() {
     let inbox = 2 * MESSAGES as u64;
     assert_eq!(rig.books(), Books { inbox, ..Books::default() });
     assert!(dead_letters(&backend).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_ends_its_workers_is_dead_lettered_and_takes_no_other_with_it() {
+    let rig = Rig::new();
+    let path = rig.store_path();
+    let backend = open(&format!("sqlite:{}", path.display())).unwrap();
+    backend.send("accounts", to("poison", 7)).await.unwrap();
+    for n in 0..30 {
+        backend.send("accounts", to(&format!("account-{n}"), n)).await.unwrap();
+    }
+    let mut deaths = 0;
+    let waiting = "SELECT count(*) FROM queue WHERE endpoint = 'accounts'";
+    while rig.ask_queue::<u64>(waiting) != Some(0) {
+        let mut worker = start_worker(&path, "a_worker_process_works_until_it_meets_the_poison");
+        let ended = tokio::task::spawn_blocking(move || worker.wait().unwrap()).await.unwrap();
+        deaths += u32::from(ended.code() == Some(POISONED));
+    }
+    assert!(deaths > 1, "it ended worker after worker");
+    let dead = dead_letters(&backend).await;
+    assert_eq!(dead.len(), 1, "and is the only one to be blamed");
+    assert_eq!(dead[0].reason, DeadReason::Abandoned);
+    work_off(&backend, [audit()]).await;
+    for n in 0..30 {
+        assert_ledger(&rig, &format!("account-{n}"), &Account::of(n, 1));
+    }
 }

@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     Terse,
     /// It is not done, and a person must act.
     Broken,
+    /// It is done, and its answer waits until the test lets it go.
+    AnswersLate,
     /// It is not done and never answers: the caller dies here.
     DiesBefore,
     /// It is done and never answers: the caller dies here.
@@ -53,19 +55,32 @@ pub(crate) enum Fault {
     Panic,
 }
 
+/// Answers that the test holds back.
+#[derive(Default)]
+struct Late {
+    waiting: usize,
+    may_go: bool,
+}
+
+/// How many calls of each kind.
+type Counts = BTreeMap<Call, u64>;
+
 type Plan = dyn Fn(Call, u64) -> BoxFuture<'static, Fault> + Send + Sync;
 
 /// Stands between a host and its store and broker. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Tap {
     plan: Arc<Plan>,
-    begun: Arc<Mutex<BTreeMap<Call, u64>>>,
-    /// Calls that have reached the place, by kind.
-    asked: Arc<watch::Sender<BTreeMap<Call, u64>>>,
+    begun: Arc<Mutex<Counts>>,
+    /// Calls that are on their way to the place.
+    asked: Arc<watch::Sender<Counts>>,
+    /// Calls whose caller has the answer.
+    answered: Arc<watch::Sender<Counts>>,
     written: Arc<Mutex<Vec<Vec<Change>>>>,
     sent: Arc<Mutex<Vec<Outgoing>>>,
     lost: Arc<watch::Sender<usize>>,
     dead: Arc<watch::Sender<bool>>,
+    late: Arc<watch::Sender<Late>>,
     store_limits: Arc<dyn Fn(StoreLimits) -> StoreLimits + Send + Sync>,
     broker_limits: Arc<dyn Fn(BrokerLimits) -> BrokerLimits + Send + Sync>,
 }
@@ -94,11 +109,13 @@ impl Tap {
         Self {
             plan: Arc::new(plan),
             begun: Arc::default(),
-            asked: Arc::new(watch::Sender::new(BTreeMap::new())),
+            asked: Arc::new(watch::Sender::new(Counts::new())),
+            answered: Arc::new(watch::Sender::new(Counts::new())),
             written: Arc::default(),
             sent: Arc::default(),
             lost: Arc::new(watch::Sender::new(0)),
             dead: Arc::new(watch::Sender::new(false)),
+            late: Arc::new(watch::Sender::new(Late::default())),
             store_limits: Arc::new(|limits| limits),
             broker_limits: Arc::new(|limits| limits),
         }
@@ -134,8 +151,20 @@ impl Tap {
 
     /// Until `count` calls of this kind have reached the place, in all.
     pub(crate) async fn reached(&self, call: Call, count: u64) {
-        let is_reached = |asked: &BTreeMap<Call, u64>| asked.get(&call) >= Some(&count);
+        let is_reached = |asked: &Counts| asked.get(&call) >= Some(&count);
         self.asked.subscribe().wait_for(is_reached).await.unwrap();
+    }
+
+    /// Until `count` calls of this kind have been answered, in all.
+    pub(crate) async fn answered(&self, call: Call, count: u64) {
+        let is_reached = |answered: &Counts| answered.get(&call) >= Some(&count);
+        self.answered.subscribe().wait_for(is_reached).await.unwrap();
+    }
+
+    /// Until two more calls of this kind have been answered: the second began later than this.
+    pub(crate) async fn answered_anew(&self, call: Call) {
+        let before = self.answered.borrow().get(&call).copied().unwrap_or_default();
+        self.answered(call, before + 2).await;
     }
 
     /// Until `count` leases were found lost, in all.
@@ -146,6 +175,16 @@ impl Tap {
     /// Until a caller has died.
     pub(crate) async fn dead(&self) {
         self.dead.subscribe().wait_for(|dead| *dead).await.unwrap();
+    }
+
+    /// Until an answer waits for the test.
+    pub(crate) async fn late(&self) {
+        self.late.subscribe().wait_for(|late| late.waiting > 0).await.unwrap();
+    }
+
+    /// Lets go all answers that wait, and those to come.
+    pub(crate) fn let_go(&self) {
+        self.late.send_modify(|late| late.may_go = true);
     }
 
     /// Every batch that was to be written, refused ones included.
@@ -171,7 +210,7 @@ impl Tap {
             *count += 1;
             *count
         };
-        match (self.plan)(call, nth).await {
+        let answer = match (self.plan)(call, nth).await {
             Fault::None => self.pass(call, work).await,
             Fault::Terse => terse(self.pass(call, work).await),
             Fault::NotApplied => {
@@ -186,6 +225,12 @@ impl Tap {
                 self.note(call);
                 unknown(trouble(Trouble::Broken))
             }
+            Fault::AnswersLate => {
+                let answer = self.pass(call, work).await;
+                self.late.send_modify(|late| late.waiting += 1);
+                self.late.subscribe().wait_for(|late| late.may_go).await.unwrap();
+                answer
+            }
             Fault::DiesBefore => {
                 self.note(call);
                 self.die().await
@@ -195,14 +240,14 @@ impl Tap {
                 self.die().await
             }
             Fault::Panic => panic!("the adapter panicked"),
-        }
+        };
+        self.answered.send_modify(|answered| *answered.entry(call).or_default() += 1);
+        answer
     }
 
     /// Lets the call through. It is counted once its request is on its way.
     async fn pass<T>(&self, call: Call, mut work: BoxFuture<'_, T>) -> T {
-        let begun = std::future::poll_fn(|context| {
-            Poll::Ready(Pin::new(&mut work).poll(context))
-        });
+        let begun = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut work).poll(context)));
         let begun = begun.await;
         self.note(call);
         match begun {

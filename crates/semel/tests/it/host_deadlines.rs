@@ -5,7 +5,9 @@ use std::time::Duration;
 use semel::prelude::*;
 use semel::{DeadReason, RetryPolicy, Settings};
 
-use crate::bank::{Account, Attempts, Deposit, accounts, accounts_async, accounts_with, deposit, to};
+use crate::bank::{
+    Account, Attempts, Deposit, accounts, accounts_async, accounts_with, deposit, to,
+};
 use crate::gate::Gate;
 use crate::rig::{Books, Home, Rig, dead_letters, host, retrying, work_off};
 
@@ -81,17 +83,17 @@ async fn a_handler_that_never_returns_is_tried_again_and_dead_lettered_while_oth
             backend.send("accounts", to(&format!("account-{pence}"), pence)).await.unwrap();
         }
         let settings = Settings {
-            handler_deadline: Duration::from_millis(200),
-            retry: RetryPolicy { immediate: 3, ..RetryPolicy::NONE },
+            handler_deadline: Duration::from_millis(600),
+            retry: RetryPolicy { immediate: 1, ..RetryPolicy::NONE },
             ..Settings::default()
         };
         let (gate, attempts) = (Gate::new(), Attempts::default());
         work_off(&backend, [sticking(style, &gate, &attempts).settings(settings)]).await;
 
-        assert_eq!(attempts.count(), 4, "{style}");
+        assert_eq!(attempts.count(), 2, "{style}");
         let dead = dead_letters(&backend).await;
         assert_eq!(dead.len(), 1, "{style}");
-        let expected = "the handler of `account.deposit` did not return within 200ms";
+        let expected = "the handler of `account.deposit` did not return within 600ms";
         assert_eq!(dead[0].failures[0].reason, expected);
         for pence in 0..20 {
             let account: Account = rig.state("accounts", &format!("account-{pence}")).unwrap();

@@ -1,13 +1,14 @@
 //! Copies of a message change the state once and send its effects once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use semel::core::broker::{Destination, Outgoing};
 use semel::prelude::*;
 use semel::{Envelope, Settings};
 
-use crate::bank::{Account, Attempts, Deposit, accounts, accounts_async, assert_ledger, audit, deposit, to};
+use crate::bank::{
+    Account, Attempts, Deposit, accounts, accounts_async, assert_ledger, audit, deposit, to,
+};
 use crate::fault::{Call, Tap};
 use crate::gate::Gate;
 use crate::rig::{Books, Home, Rig, dead_letters, host, put, work_off};
@@ -54,7 +55,8 @@ async fn an_identity_is_unique_only_for_its_source_and_its_receiver() {
     let rig = Rig::new();
     let backend = rig.backend();
     // A careless key would join "/a b" and "c" as it joins "/a" and "b c".
-    let identities = [("/till/1", "17"), ("/till/2", "17"), ("/till/1", "17 "), ("/till/1%20", "17")];
+    let identities =
+        [("/till/1", "17"), ("/till/2", "17"), ("/till/1", "17 "), ("/till/1%20", "17")];
     for (source, id) in identities {
         let data = br#"{"account":"alice","pence":1}"#.as_slice();
         for endpoint in ["accounts", "savings"] {
@@ -183,26 +185,30 @@ async fn two_hosts_on_one_file_share_three_copies_of_500_messages_exactly() {
             });
             let _ = feeder.broker().send(messages.collect()).await;
         }
-        let handled = Arc::new([Attempts::default(), Attempts::default()]);
-        let mut workers = Vec::new();
-        for worker in 0..2 {
-            let handled = handled.clone();
-            let counted = move |account: &mut Account, message: Deposit, ctx: &mut Context| {
-                handled[worker].next();
-                deposit(account, message, ctx);
-            };
+        let gates = [Gate::new(), Gate::new()];
+        let workers = gates.clone().map(|gate| {
+            let endpoint = accounts_async(move |account, message, ctx| {
+                let gate = gate.clone();
+                Box::pin(async move {
+                    gate.pass().await;
+                    deposit(account, message, ctx);
+                    Ok(())
+                })
+            });
             // Small helpings, so that both get their share.
             let helping = Settings { held_max: 100, ..Settings::default() };
-            let endpoint = Endpoint::new("accounts").handle(counted).settings(helping);
-            let backend = rig.backend();
-            workers.push(tokio::spawn(host(&backend, [endpoint, audit()]).run_until_idle()));
+            let host = host(&rig.backend(), [endpoint.settings(helping), audit()]);
+            tokio::spawn(host.run_until_idle())
+        });
+        for gate in &gates {
+            gate.arrived(1).await;
         }
+        gates.iter().for_each(Gate::open);
         for worker in workers {
             worker.await.unwrap().unwrap();
         }
         work_off(&feeder, [accounts(), audit()]).await;
 
-        assert!(handled.iter().all(|attempts| attempts.count() > 0), "both took part");
         for account in 0..ACCOUNTS {
             let messages = (0..MESSAGES).filter(|message| message % ACCOUNTS == account);
             let pence = messages.clone().map(pence_of).sum();

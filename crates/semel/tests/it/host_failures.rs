@@ -6,7 +6,9 @@ use std::time::Duration;
 use semel::prelude::*;
 use semel::{DeadReason, Entropy, RetryPolicy, Timestamp};
 
-use crate::bank::{Account, Attempts, Deposit, accounts, accounts_with, assert_ledger, audit, deposit, to};
+use crate::bank::{
+    Account, Attempts, Deposit, accounts, accounts_with, assert_ledger, audit, deposit, to,
+};
 use crate::fault::{Call, Tap};
 use crate::rig::{Books, Home, Rig, at_once, dead_letters, retrying, work_off};
 
@@ -193,6 +195,20 @@ async fn a_refused_result_fails_alone_in_its_group_commit() {
     assert!(file.commits() - commits_before < 19, "the writes shared a transaction");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_reason_is_cut_between_two_characters() {
+    let rig = Rig::new();
+    let backend = rig.backend();
+    backend.send("accounts", to("alice", 7)).await.unwrap();
+    let endpoint = accounts_with(|_: &mut Account, _: Deposit, _: &mut Context| {
+        // The limit of 4,096 bytes lies inside a crab.
+        Err::<(), _>(Failure::dead_letter(format!("x{}", "🦀".repeat(2_000))))
+    });
+    work_off(&backend, [endpoint]).await;
+    let dead = dead_letters(&backend).await.remove(0);
+    assert_eq!(dead.failures[0].reason, format!("x{}…", "🦀".repeat(1_023)));
+}
+
 #[derive(Debug)]
 struct Fixed(u128);
 
@@ -230,33 +246,4 @@ async fn an_unreadable_state_is_the_handlers_failure_and_stays_as_it_is() {
     assert!(dead.failures[0].reason.contains("the entity's state cannot be read"), "{dead:?}");
     let state: String = rig.ask_store("SELECT state FROM entity").unwrap();
     assert_eq!(state, "{broken");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_fails_on_the_state_of_the_first_run_is_settled_as_a_duplicate() {
-    for home in Home::BOTH {
-        for verdict in [Failure::retry, Failure::dead_letter] {
-            let rig = Rig::at(home);
-            let attempts = Attempts::default();
-            let counted = attempts.clone();
-            let only_once = move |account: &mut Account, message: Deposit, ctx: &mut Context| {
-                counted.next();
-                if account.deposits > 0 {
-                    return Err(verdict("there is something in it already"));
-                }
-                deposit(account, message, ctx);
-                Ok(())
-            };
-            let tap = Tap::counting();
-            let backend = tap.on(rig.backend());
-            let endpoint = accounts_with(only_once).settings(retrying(at_once(5)));
-            for _ in 0..2 {
-                backend.send_as("m-1", "accounts", to("alice", 7)).await.unwrap();
-            }
-            work_off(&backend, [endpoint, audit()]).await;
-            assert_eq!(attempts.count(), 2, "{home:?}: no retry for a duplicate");
-            assert_ledger(&rig, "alice", &Account::of(7, 1));
-            assert_eq!(rig.books(), Books { inbox: 2, ..Books::default() }, "{home:?}");
-        }
-    }
 }

@@ -54,7 +54,10 @@ fn shapes() -> [(&'static str, Endpoint); 8] {
         ("plain", empty().handle(plain)),
         ("plain with a result", empty().handle(plain_with_result)),
         ("plain with an error of its own", empty().handle(plain_with_an_error_of_its_own)),
-        ("a closure", empty().handle(|a: &mut Account, m: Deposit, c: &mut Context| plain(a, m, c))),
+        (
+            "a closure",
+            empty().handle(|a: &mut Account, m: Deposit, c: &mut Context| plain(a, m, c)),
+        ),
         ("async", empty().handle(patient)),
         ("async with a result", empty().handle(patient_with_result)),
         ("plain with a key", empty().handle_by(by_account, plain)),

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use semel::Settings;
 use semel::prelude::*;
-use semel::{DeadReason, RetryPolicy, Settings};
 
-use crate::bank::{Account, Attempts, Deposit, accounts, accounts_async, accounts_with, assert_ledger, audit, deposit, to};
-use crate::by_hand::{LEASE, take};
+use crate::bank::{
+    Account, Deposit, accounts, accounts_async, accounts_with, assert_ledger, audit, deposit, to,
+};
+use crate::by_hand::take;
 use crate::fault::{Call, Fault, Tap};
 use crate::gate::Gate;
 use crate::rig::{Books, Home, Rig, dead_letters, host, work_off};
@@ -17,6 +19,11 @@ const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn leased(lease: Duration) -> Settings {
     Settings { lease, handler_deadline: LONG, ..Settings::default() }
+}
+
+/// The same for a worker that takes no more than it has, not even what it lost.
+fn leased_at_most(held_max: usize, lease: Duration) -> Settings {
+    Settings { held_max, ..leased(lease) }
 }
 
 /// Waits at `gate` before it pays in `pence` instead of what the message says.
@@ -47,8 +54,7 @@ async fn the_lease_lives_as_long_as_the_handler_and_the_messages_behind_it() {
         let other = rig.backend();
         for _ in 0..10 {
             rig.advance(SHORT - Duration::from_millis(1));
-            // Two renewals from here, the second surely began later than this.
-            tap.reached(Call::Extend, tap.count(Call::Extend) + 2).await;
+            tap.answered_anew(Call::Extend).await;
             assert!(take(&other, "accounts", 10).await.is_empty(), "{home:?}");
         }
         gate.open();
@@ -75,7 +81,7 @@ async fn a_worker_whose_lease_went_to_another_loses_as_a_whole() {
         let [slow_gate, fast_gate] = [Gate::new(), Gate::new()];
         rig.backend().send_as("m-1", "accounts", to("alice", 7)).await.unwrap();
         let start = |gate: &Gate, pence: i64, backend: &Backend| {
-            let endpoint = waiting(gate, pence).settings(leased(LONG));
+            let endpoint = waiting(gate, pence).settings(leased_at_most(1, LONG));
             tokio::spawn(host(backend, [endpoint]).run_until_idle())
         };
         let slow = start(&slow_gate, 1_000, &tap.on(rig.backend()));
@@ -98,7 +104,11 @@ async fn a_worker_whose_lease_went_to_another_loses_as_a_whole() {
         }
         work_off(&rig.backend(), [audit()]).await;
         assert_ledger(&rig, "alice", &Account::of(7, 1));
-        assert_eq!(rig.books(), Books { inbox: 2, ..Books::default() }, "{home:?} {fault:?}, {order}");
+        assert_eq!(
+            rig.books(),
+            Books { inbox: 2, ..Books::default() },
+            "{home:?} {fault:?}, {order}"
+        );
     }
 }
 
@@ -130,7 +140,7 @@ async fn an_attempt_ends_when_its_lease_is_lost_although_the_store_does_not_say_
             Ok(())
         })
     });
-    let settings = Settings { concurrency: 1, ..leased(SHORT) };
+    let settings = leased_at_most(1, SHORT);
     let all = done.clone();
     let stop = async move { all.arrived(1).await };
     let worker = tokio::spawn(host(&backend, [endpoint.settings(settings)]).run(stop));
@@ -158,7 +168,7 @@ async fn a_message_whose_lease_was_lost_before_its_turn_is_not_begun() {
     let backend = tap.on(rig.backend());
     backend.send("accounts", to("alice", 1)).await.unwrap();
     backend.send("accounts", to("alice", 10)).await.unwrap();
-    let endpoint = waiting(&gate, 100).settings(leased(SHORT));
+    let endpoint = waiting(&gate, 100).settings(leased_at_most(2, SHORT));
     let worker = tokio::spawn(host(&backend, [endpoint]).run_until_idle());
     gate.arrived(1).await;
     // Both leases end; another worker processes both, and the first one hears of it.
@@ -179,7 +189,8 @@ async fn a_message_whose_lease_was_lost_before_its_turn_is_not_begun() {
 async fn leases_that_cannot_be_renewed_do_no_harm() {
     for home in Home::BOTH {
         let rig = Rig::at(home);
-        let tap = Tap::new(|call, _| if call == Call::Extend { Fault::NotApplied } else { Fault::None });
+        let tap =
+            Tap::new(|call, _| if call == Call::Extend { Fault::NotApplied } else { Fault::None });
         let backend = tap.on(rig.backend());
         for n in 0..20 {
             backend.send("accounts", to("alice", n)).await.unwrap();
@@ -194,7 +205,8 @@ async fn leases_that_cannot_be_renewed_do_no_harm() {
                 Ok(())
             })
         });
-        let worker = host(&backend, [endpoint.settings(leased(SHORT))]).run_until_idle();
+        let worker =
+            host(&backend, [endpoint.settings(leased_at_most(20, SHORT))]).run_until_idle();
         let worker = tokio::spawn(worker);
         gate.arrived(1).await;
         tap.reached(Call::Extend, 2).await;
@@ -207,76 +219,4 @@ async fn leases_that_cannot_be_renewed_do_no_harm() {
         assert_ledger(&rig, "alice", &Account::of(190, 20));
         assert_eq!(rig.books(), Books { inbox: 40, ..Books::default() }, "{home:?}");
     }
-}
-
-/// Takes the messages and is never heard of again, `times` times.
-async fn abandon(rig: &Rig, times: u32) {
-    for _ in 0..times {
-        assert!(!take(&rig.backend(), "accounts", 100).await.is_empty());
-        rig.advance(LEASE);
-    }
-}
-
-fn abandoned_after(abandoned_max: u32) -> Settings {
-    Settings { abandoned_max, ..Settings::default() }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_worker_after_worker_took_and_never_settled_is_dead_lettered() {
-    for (abandoned, is_dead) in [(2, false), (3, true), (4, true)] {
-        let rig = Rig::new();
-        let backend = rig.backend();
-        backend.send("accounts", to("alice", 7)).await.unwrap();
-        abandon(&rig, abandoned).await;
-        let attempts = Attempts::default();
-        let counted = attempts.clone();
-        let handler = move |account: &mut Account, message: Deposit, ctx: &mut Context| {
-            counted.next();
-            deposit(account, message, ctx);
-        };
-        work_off(&backend, [accounts_with(handler).settings(abandoned_after(3)), audit()]).await;
-
-        assert_eq!(attempts.count() == 0, is_dead, "after {abandoned}");
-        let dead = dead_letters(&backend).await;
-        assert_eq!(!dead.is_empty(), is_dead, "after {abandoned}");
-        if let Some(dead) = dead.first() {
-            assert_eq!((dead.reason, dead.deliveries), (DeadReason::Abandoned, abandoned + 1));
-            let text = format!("{abandoned} workers took it and neither settled nor failed it");
-            assert!(dead.failures[0].reason.starts_with(&text), "{dead:?}");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_abandoned_message_with_a_committed_attempt_is_settled_not_dead_lettered() {
-    for home in Home::BOTH {
-        let rig = Rig::at(home);
-        let backend = rig.backend();
-        backend.send_as("m-1", "accounts", to("alice", 7)).await.unwrap();
-        work_off(&backend, [accounts(), audit()]).await;
-        backend.send_as("m-1", "accounts", to("alice", 7)).await.unwrap();
-        abandon(&rig, 5).await;
-        work_off(&backend, [accounts().settings(abandoned_after(3)), audit()]).await;
-        assert_ledger(&rig, "alice", &Account::of(7, 1));
-        assert_eq!(rig.books(), Books { inbox: 2, ..Books::default() }, "{home:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn failures_do_not_count_as_abandoned() {
-    let rig = Rig::new();
-    let backend = rig.backend();
-    backend.send("accounts", to("alice", 7)).await.unwrap();
-    let attempts = Attempts::default();
-    let handler = move |account: &mut Account, message: Deposit, ctx: &mut Context| {
-        if attempts.next() <= 10 {
-            return Err(Failure::retry("not yet"));
-        }
-        deposit(account, message, ctx);
-        Ok(())
-    };
-    let retry = RetryPolicy { delayed: 10, ..RetryPolicy::NONE };
-    let settings = Settings { retry, ..abandoned_after(1) };
-    work_off(&backend, [accounts_with(handler).settings(settings), audit()]).await;
-    assert_ledger(&rig, "alice", &Account::of(7, 1));
 }

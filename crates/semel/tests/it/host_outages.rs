@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use semel::prelude::*;
 use semel::{HostError, RetryPolicy};
 
-use crate::bank::{Account, Attempts, Deposit, accounts, accounts_with, assert_ledger, audit, deposit, to};
+use crate::bank::{
+    Account, Attempts, Deposit, accounts, accounts_with, assert_ledger, audit, deposit, to,
+};
 use crate::fault::{Call, Fault, Tap};
 use crate::rig::{Books, Home, Rig, dead_letters, host, retrying, work_off};
 
@@ -32,8 +34,15 @@ impl Outage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_uses_up_no_retry_and_dead_letters_nothing() {
-    const EVERYTHING: &[Call] =
-        &[Call::Read, Call::Write, Call::List, Call::Receive, Call::Extend, Call::Settle, Call::Send];
+    const EVERYTHING: &[Call] = &[
+        Call::Read,
+        Call::Write,
+        Call::List,
+        Call::Receive,
+        Call::Extend,
+        Call::Settle,
+        Call::Send,
+    ];
     let outages: [(&str, &[Call], Call); 6] = [
         ("nothing can be read", &[Call::Read, Call::List], Call::Read),
         ("nothing can be written", &[Call::Write], Call::Write),
@@ -62,7 +71,7 @@ async fn an_outage_uses_up_no_retry_and_dead_letters_nothing() {
                 let endpoints = [accounts().settings(settings), audit().settings(settings)];
                 let worker = host(&tap.on(rig.backend()), endpoints).run_until_idle();
                 let worker = tokio::spawn(worker);
-                tap.reached(counted, 12).await;
+                tap.reached(counted, 5).await;
                 outage.ends();
                 worker.await.unwrap().unwrap();
 

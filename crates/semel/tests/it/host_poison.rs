@@ -1,10 +1,14 @@
 //! Messages that nobody can handle, and results that nobody can keep.
 
+use std::time::Duration;
+
 use semel::prelude::*;
-use semel::{DeadReason, Envelope, RetryPolicy};
+use semel::{DeadReason, Envelope, Order, RetryPolicy};
 use serde::{Deserialize, Serialize};
 
-use crate::bank::{Account, Attempts, Deposit, accounts, accounts_with, assert_ledger, audit, deposit, to};
+use crate::bank::{
+    Account, Attempts, Deposit, accounts, accounts_with, assert_ledger, audit, deposit, to,
+};
 use crate::by_hand::take_one;
 use crate::fault::Tap;
 use crate::rig::{Books, Home, Rig, dead_letters, put, retrying, work_off};
@@ -23,16 +27,41 @@ const HEALTHY: i64 = 45;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_handler_can_read_is_dead_lettered_as_it_came() {
     let cases: [(&str, &str, &[u8], DeadReason, &str); 5] = [
-        ("a type without a handler", "account.freeze", b"{}", DeadReason::UnknownType,
-            "this endpoint has no handler for `account.freeze`"),
-        ("data of another shape", "account.deposit", br#" {"account": 7}"#, DeadReason::Undecodable,
-            "the data is not a `account.deposit`"),
-        ("data that is no JSON", "account.deposit", br#"{"account":"#, DeadReason::Undecodable,
-            "the data is not a `account.deposit`"),
-        ("data that is no text", "account.deposit", b"\xff\x00\xfe", DeadReason::Undecodable,
-            "the data is not a `account.deposit`"),
-        ("no data", "account.deposit", b"", DeadReason::Undecodable,
-            "the data is not a `account.deposit`"),
+        (
+            "a type without a handler",
+            "account.freeze",
+            b"{}",
+            DeadReason::UnknownType,
+            "this endpoint has no handler for `account.freeze`",
+        ),
+        (
+            "data of another shape",
+            "account.deposit",
+            br#" {"account": 7}"#,
+            DeadReason::Undecodable,
+            "the data is not a `account.deposit`",
+        ),
+        (
+            "data that is no JSON",
+            "account.deposit",
+            br#"{"account":"#,
+            DeadReason::Undecodable,
+            "the data is not a `account.deposit`",
+        ),
+        (
+            "data that is no text",
+            "account.deposit",
+            b"\xff\x00\xfe",
+            DeadReason::Undecodable,
+            "the data is not a `account.deposit`",
+        ),
+        (
+            "no data",
+            "account.deposit",
+            b"",
+            DeadReason::Undecodable,
+            "the data is not a `account.deposit`",
+        ),
     ];
     for home in Home::BOTH {
         let rig = Rig::at(home);
@@ -90,20 +119,19 @@ async fn a_damaged_row_is_dead_lettered_as_it_is() {
 async fn a_key_that_cannot_be_told_harms_its_message_alone() {
     let rig = Rig::new();
     let backend = rig.backend();
-    backend.send("accounts", to("", 7)).await.unwrap();
+    backend.send("accounts", to("Zoë", 7)).await.unwrap();
     send_healthy(&backend).await;
-    let first_letter = |message: &Deposit| {
-        let first = message.account.chars().next();
-        assert!(first.is_some(), "an account without a name");
+    let plain_name = |message: &Deposit| {
+        assert!(message.account.is_ascii(), "an account with a strange name");
         message.account.clone()
     };
-    let endpoint = Endpoint::new("accounts").handle_by(first_letter, deposit);
+    let endpoint = Endpoint::new("accounts").handle_by(plain_name, deposit);
     work_off(&backend, [endpoint, audit()]).await;
 
     assert_ledger(&rig, "alice", &Account::of(HEALTHY, 10));
     let dead = dead_letters(&backend).await.remove(0);
     assert_eq!(dead.reason, DeadReason::HandlerFailed);
-    assert!(dead.failures[0].reason.ends_with("an account without a name"), "{dead:?}");
+    assert!(dead.failures[0].reason.ends_with("an account with a strange name"), "{dead:?}");
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -152,7 +180,7 @@ async fn what_the_broker_would_refuse_is_found_before_the_commit() {
     backend.send("accounts", to("alice", 1)).await.unwrap();
     backend.send("accounts", to("bob", 2)).await.unwrap();
     let endpoint = accounts_with(|account: &mut Account, message: Deposit, ctx: &mut Context| {
-        let long = if message.account == "bob" { "x".repeat(500) } else { String::new() };
+        let long = "x".repeat(if message.account == "bob" { 500 } else { 5 });
         deposit(account, message, ctx);
         ctx.send("archive", to(&long, 1));
     });
@@ -224,29 +252,65 @@ async fn a_message_with_a_committed_attempt_is_never_dead_lettered() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_cannot_be_encoded_fails_where_it_is_sent() {
-    #[derive(Serialize, Deserialize, Message)]
-    #[message(type = "account.odd", entity = account)]
-    struct Odd {
-        account: String,
+/// A message whose subject is what its name says.
+#[derive(Serialize, Deserialize)]
+struct Odd<const ORDERED: bool>(Option<String>);
+
+impl<const ORDERED: bool> Message for Odd<ORDERED> {
+    const TYPE: &'static str = "account.odd";
+    const ORDER: Order = if ORDERED { Order::PerSubject } else { Order::Free };
+
+    fn subject(&self) -> Option<String> {
+        self.0.clone()
     }
+}
+
+/// What would be undecodable at the receiver, or could not keep its order there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_carried_fails_where_it_is_sent() {
+    type Send = fn(&mut Context);
+    let cases: [(Send, &str); 3] = [
+        (
+            |ctx| ctx.send("audit", Odd::<false>(Some("a\u{7}b".to_owned()))),
+            "a `account.odd` cannot be sent: the CloudEvents attribute `subject` is not free of \
+             control characters",
+        ),
+        (
+            |ctx| ctx.publish(Odd::<false>(Some(String::new()))),
+            "a `account.odd` cannot be sent: the CloudEvents attribute `subject` is not a string \
+             of at least one character",
+        ),
+        (
+            |ctx| ctx.send_after(Duration::ZERO, "audit", Odd::<true>(None)),
+            "a `account.odd` is ordered by its subject, but has none",
+        ),
+    ];
+    for (send, reason) in cases {
+        let rig = Rig::new();
+        let backend = rig.backend();
+        backend.send("accounts", to("alice", 7)).await.unwrap();
+        let attempts = Attempts::default();
+        let counted = attempts.clone();
+        let handler = move |account: &mut Account, message: Deposit, ctx: &mut Context| {
+            counted.next();
+            send(ctx);
+            deposit(account, message, ctx);
+        };
+        work_off(&backend, [accounts_with(handler)]).await;
+        assert_eq!(attempts.count(), 1, "trying again is no use");
+        assert_eq!(rig.books(), Books { dead: 1, ..Books::default() });
+        assert_eq!(dead_letters(&backend).await[0].failures[0].reason, reason);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_that_cannot_be_carried_is_refused_where_it_is_given() {
     let rig = Rig::new();
     let backend = rig.backend();
-    backend.send("accounts", to("alice", 7)).await.unwrap();
-    let attempts = Attempts::default();
-    let counted = attempts.clone();
-    let endpoint = accounts_with(move |account: &mut Account, message: Deposit, ctx: &mut Context| {
-        counted.next();
-        deposit(account, message, ctx);
-        // A subject with a control character would be undecodable at the receiver.
-        ctx.send("audit", Odd { account: "a\u{7}b".to_owned() });
-    });
-    work_off(&backend, [endpoint]).await;
-    assert_eq!(attempts.count(), 1, "trying again is no use");
-    assert_eq!(rig.books(), Books { dead: 1, ..Books::default() });
-    let dead = dead_letters(&backend).await.remove(0);
-    assert!(dead.failures[0].reason.contains("`account.odd` cannot be sent"), "{dead:?}");
+    for id in ["", "a\nb"] {
+        backend.send_as(id, "accounts", to("alice", 7)).await.unwrap_err();
+    }
+    assert_eq!(rig.books(), Books::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]

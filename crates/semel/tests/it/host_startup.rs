@@ -1,9 +1,11 @@
 //! What keeps a host from starting, and what it says.
 
+use std::time::Duration;
+
 use semel::core::broker::{BrokerLimits, Ordering};
 use semel::core::store::{Atomicity, Listing, StoreLimits};
 use semel::prelude::*;
-use semel::{AtLeastOnce, HostError};
+use semel::{AtLeastOnce, HostError, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::bank::{Account, Deposit, accounts, audit, deposit, to};
@@ -33,10 +35,7 @@ async fn a_host_that_makes_no_sense_does_not_start_and_says_what_to_do() {
     let twice = accounts().handle(deposit);
     let twice_by_subscription = accounts().subscribe(deposit);
     let cases = [
-        (
-            refusal(&backend, []).await,
-            "the host has no endpoint: add one with `Host::endpoint`",
-        ),
+        (refusal(&backend, []).await, "the host has no endpoint: add one with `Host::endpoint`"),
         (
             refusal(&backend, [nothing]).await,
             "endpoint `accounts` has no handler: add one with `Endpoint::handle`",
@@ -57,6 +56,31 @@ async fn a_host_that_makes_no_sense_does_not_start_and_says_what_to_do() {
     for (found, expected) in cases {
         assert_eq!(found, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_of_zero_with_which_nothing_would_happen_is_refused() {
+    let rig = Rig::new();
+    let backend = rig.backend();
+    let normal = Settings::default();
+    let cases = [
+        ("concurrency", Settings { concurrency: 0, ..normal }),
+        ("held_max", Settings { held_max: 0, ..normal }),
+        ("lease", Settings { lease: Duration::ZERO, ..normal }),
+        ("handler_deadline", Settings { handler_deadline: Duration::ZERO, ..normal }),
+        ("abandoned_max", Settings { abandoned_max: 0, ..normal }),
+    ];
+    for (setting, settings) in cases {
+        let expected =
+            format!("endpoint `accounts`: the setting `{setting}` must be more than zero");
+        assert_eq!(refusal(&backend, [accounts().settings(settings)]).await, expected);
+    }
+    let least = Settings { concurrency: 1, held_max: 1, abandoned_max: 1, ..normal };
+    for n in 0..3 {
+        backend.send("accounts", to("alice", n)).await.unwrap();
+    }
+    host(&backend, [accounts().settings(least)]).run_until_idle().await.unwrap();
+    assert_eq!(rig.state("accounts", "alice"), Some(Account::of(3, 3)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +181,7 @@ async fn a_defect_in_one_job_harms_no_other() {
     }
     host(&backend, [accounts()]).run_until_idle().await.unwrap();
     assert_eq!(rig.state("accounts", "alice"), Some(Account::of(45, 9)));
-    rig.advance(semel::Settings::default().lease);
+    rig.advance(Settings::default().lease);
     host(&backend, [accounts()]).run_until_idle().await.unwrap();
     assert_eq!(rig.state("accounts", "alice"), Some(Account::of(45, 10)));
 }

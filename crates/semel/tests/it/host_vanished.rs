@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use semel::prelude::*;
 use semel::HostError;
+use semel::prelude::*;
 
 use crate::bank::{Account, accounts, accounts_async, audit, deposit, to};
 use crate::gate::Gate;
@@ -96,7 +96,8 @@ async fn a_file_that_vanishes_under_one_endpoint_ends_the_whole_host() {
         })
     });
     backend.send("accounts", to("alice", 7)).await.unwrap();
-    let idle = Endpoint::new("idle").handle(|_: &mut u8, _: crate::bank::Deposit, _: &mut Context| {});
+    let idle =
+        Endpoint::new("idle").handle(|_: &mut u8, _: crate::bank::Deposit, _: &mut Context| {});
     let worker = tokio::spawn(host(&backend, [endpoint, idle]).run(std::future::pending()));
     gate.arrived(1).await;
     for file in files(&rig.store_path()) {

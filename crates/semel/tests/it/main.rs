@@ -13,6 +13,7 @@ mod gate;
 mod rig;
 
 mod crash;
+mod host_abandoned;
 mod host_conflicts;
 mod host_deadlines;
 mod host_drain;
@@ -26,6 +27,7 @@ mod host_outages;
 mod host_poison;
 mod host_routing;
 mod host_startup;
+mod host_unknown;
 mod host_vanished;
 mod protocol_apart;
 mod protocol_at_least_once;

@@ -1,10 +1,13 @@
 //! `at_least_once`: loses nothing, and repeats.
 
+use semel::core::broker::BrokerLimits;
 use semel::core::protocols::{Outcome, Protocol as _};
 use semel::prelude::*;
-use semel::{AtLeastOnce, RetryPolicy};
+use semel::{AtLeastOnce, DeadReason, RetryPolicy};
 
-use crate::bank::{Account, Attempts, Deposit, accounts, accounts_with, assert_ledger, audit, deposit, to};
+use crate::bank::{
+    Account, Attempts, Deposit, accounts, accounts_with, assert_ledger, audit, deposit, to,
+};
 use crate::by_hand::{LEASE, Varying, attempt, dies_at, take_one};
 use crate::fault::{Call, Fault, Tap};
 use crate::rig::{Books, Home, Rig, at_once, dead_letters, retrying, work_off};
@@ -108,6 +111,23 @@ async fn outages_use_up_no_retry() {
     work_off(&backend, [endpoint, audit()]).await;
     assert_ledger(&rig, "alice", &Account::of(7, 1));
     assert_eq!(rig.books(), Books { inbox: 1, ..Books::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_sent_is_found_before_the_state_changes() {
+    let rig = Rig::new();
+    let tap = Tap::counting()
+        .with_broker_limits(|limits| BrokerLimits { message_bytes_max: 500, ..limits });
+    let backend = tap.on(rig.backend());
+    backend.send("accounts", to("alice", 7)).await.unwrap();
+    let endpoint = accounts_with(|account: &mut Account, message: Deposit, ctx: &mut Context| {
+        deposit(account, message, ctx);
+        ctx.send("audit", to(&"x".repeat(500), 1));
+    });
+    work_off(&backend, [endpoint.protocol(AtLeastOnce)]).await;
+    assert_eq!(dead_letters(&backend).await[0].reason, DeadReason::Refused);
+    assert_eq!(rig.books(), Books { dead: 1, ..Books::default() });
+    assert_ledger(&rig, "alice", &Account::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]

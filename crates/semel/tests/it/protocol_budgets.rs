@@ -57,13 +57,13 @@ async fn a_message_costs_no_more_calls_than_its_protocol_promises() {
     ];
     for (protocol, home, endpoint, expected) in cases {
         let rig = Rig::at(home);
+        let backend = rig.backend();
         for n in 0..MESSAGES {
-            rig.backend().send("accounts", to(&format!("account-{n}"), 1)).await.unwrap();
+            backend.send("accounts", to(&format!("account-{n}"), 1)).await.unwrap();
         }
         let tap = Tap::counting();
-        let endpoint =
-            endpoint.shared_protocol(semel::core::protocols::by_name(protocol).unwrap());
-        work_off(&tap.on(rig.backend()), [endpoint]).await;
+        let endpoint = endpoint.shared_protocol(semel::core::protocols::by_name(protocol).unwrap());
+        work_off(&tap.on(backend), [endpoint]).await;
         let found = Calls {
             read: tap.count(Call::Read),
             write: tap.count(Call::Write),
@@ -76,7 +76,7 @@ async fn a_message_costs_no_more_calls_than_its_protocol_promises() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_duplicate_costs_one_read_one_write_one_look_and_one_settlement() {
+async fn a_duplicate_costs_one_read_and_one_settlement() {
     let rig = Rig::new();
     let backend = rig.backend();
     backend.send_as("m-1", "accounts", to("alice", 7)).await.unwrap();
@@ -85,14 +85,15 @@ async fn a_duplicate_costs_one_read_one_write_one_look_and_one_settlement() {
     let tap = Tap::counting();
     work_off(&tap.on(backend), [accounts()]).await;
     let calls = [Call::Read, Call::Write, Call::Settle, Call::Send].map(|call| tap.count(call));
-    assert_eq!(calls, [2, 1, 1, 0]);
+    assert_eq!(calls, [1, 0, 1, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_received_in_large_helpings() {
     let rig = Rig::new();
+    let outside = rig.backend();
     for n in 0..MESSAGES {
-        rig.backend().send("accounts", to(&format!("account-{n}"), 1)).await.unwrap();
+        outside.send("accounts", to(&format!("account-{n}"), 1)).await.unwrap();
     }
     let file = rig.open_store();
     let backend = Backend::in_one(file.clone()).with_clock(rig.clock.clone());

@@ -1,10 +1,7 @@
 //! Nothing is dropped silently: every line read is used or rejected, and every reject is written.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
-use super::super::read_orders;
 use super::{Folder, HEADER};
 use crate::seeded::Seeded;
 
