@@ -1,6 +1,7 @@
 //! Group commit: many requests, few commits, and each answer is that of a request alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -20,15 +21,21 @@ use crate::rig::{message, put, put_if, queued, take};
 /// Asks all in this order, while another holds the lock, so that they share a transaction.
 async fn ask_together(rig: &Rig, file: &Arc<Sqlite>, asks: &[Ask]) -> Vec<Seen> {
     let lock = rig.lock();
+    let begun = Arc::new(AtomicUsize::new(0));
     let asked: Vec<_> = asks
         .iter()
         .map(|ask| {
-            let (file, ask) = (file.clone(), ask.clone());
-            tokio::spawn(async move { put_to(&file, ask).await })
+            let (file, ask, begun) = (file.clone(), ask.clone(), begun.clone());
+            tokio::spawn(async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                put_to(&file, ask).await
+            })
         })
         .collect();
-    // This runtime has one thread and keeps the order: now every request has been put.
-    tokio::task::yield_now().await;
+    // This runtime has one thread and keeps the order; what has begun has been put.
+    while begun.load(Ordering::SeqCst) < asks.len() {
+        tokio::task::yield_now().await;
+    }
     drop(lock);
     let mut seen = Vec::new();
     for asked in asked {
