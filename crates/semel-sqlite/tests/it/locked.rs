@@ -106,20 +106,25 @@ async fn a_request_waits_for_the_lock_once() {
 }
 
 #[tokio::test]
-async fn whoever_came_later_waits_on_when_the_first_gives_up() {
+async fn whoever_came_later_waits_on_when_others_give_up() {
     let rig = Rig::new();
-    let file = std::sync::Arc::new(open_for(&rig, Duration::from_millis(400)));
+    let file = std::sync::Arc::new(open_for(&rig, Duration::from_secs(3)));
     let lock = rig.lock();
     let write = |name: &'static str| {
         let file = file.clone();
         tokio::spawn(async move { file.write(vec![put(entity(name), "1")]).await })
     };
     let first = write("first");
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // These two wait together while the writer waits for the sake of the first.
     let second = write("second");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let third = write("third");
     assert!(matches!(first.await.unwrap(), WriteOutcome::Unknown(_)));
+    assert!(matches!(second.await.unwrap(), WriteOutcome::Unknown(_)));
     drop(lock);
-    applied(second.await.unwrap());
+    applied(third.await.unwrap());
+    assert_eq!(rig.ask::<String>("SELECT group_concat(entity_id) FROM entity"), "third");
 }
 
 #[tokio::test]
