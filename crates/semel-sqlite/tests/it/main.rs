@@ -14,6 +14,7 @@ mod isolation;
 mod locked;
 mod numbers;
 mod opening;
+mod order;
 mod processes;
 mod readers;
 mod room;
