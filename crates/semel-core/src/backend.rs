@@ -120,6 +120,7 @@ impl Backend {
             broker: &*self.broker,
             queue: self.queue,
             clock: &*self.clock,
+            entropy: &*self.entropy,
         }
     }
 

@@ -70,7 +70,7 @@ impl Settings {
 /// let accounts = Endpoint::new("accounts").handle(deposit);
 /// assert_eq!(accounts.name(), "accounts");
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     name: String,
     pub(crate) handlers: BTreeMap<&'static str, Arc<dyn Handler>>,
@@ -96,6 +96,26 @@ impl Endpoint {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its handlers, by the type each handles.
+    pub fn handlers(&self) -> &BTreeMap<&'static str, Arc<dyn Handler>> {
+        &self.handlers
+    }
+
+    /// The types it subscribes to.
+    pub fn subscriptions(&self) -> &[String] {
+        &self.subscriptions
+    }
+
+    /// The protocol it was given.
+    pub fn chosen_protocol(&self) -> &Arc<dyn Protocol> {
+        &self.protocol
+    }
+
+    /// The settings it was given.
+    pub fn chosen_settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Handles messages of one type; each names its entity.

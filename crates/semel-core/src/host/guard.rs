@@ -1,6 +1,5 @@
 //! Runs a handler such that its panics and its slowness stay its own.
 
-use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
+use super::contain;
 use super::threads::Threads;
 use crate::handler::{BoxFuture, Decision, Handler, Style};
 use crate::protocols::Business;
@@ -78,15 +78,4 @@ impl Guard {
         let deadline = self.deadline;
         Failure::retry(format!("the {:?} did not return within {deadline:?}", self.handler))
     }
-}
-
-/// A panic as a failure that tells its text.
-pub(super) fn contain<T>(result: Result<T, Box<dyn Any + Send>>) -> Result<T, Failure> {
-    result.map_err(|panic| {
-        let text = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned());
-        Failure::retry(format!("the handler panicked: {}", text.as_deref().unwrap_or("no text")))
-    })
 }

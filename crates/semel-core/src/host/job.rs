@@ -1,32 +1,67 @@
-//! One delivery from its arrival to its fate.
+//! One delivery from its arrival to its fate: what a host decides, without how it waits, runs
+//! threads and keeps leases. The checker runs the same code.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::guard::{Guard, contain};
-use super::running::Running;
-use crate::broker::{DeadReason, Delivery, Receipt, SettleOutcome, Settlement};
+use super::contain;
+use crate::broker::{DeadReason, Delivery, FailureRecord, Receipt, SettleOutcome, Settlement};
 use crate::envelope::PARTITION_KEY;
-use crate::handler::Handler;
-use crate::protocols::{Outcome, Processed, Work};
+use crate::handler::{BoxFuture, Handler};
+use crate::protocols::{Business, Outcome, Parking, Places, Work};
 use crate::retry::Next;
 use crate::store::Trouble;
-use crate::{Envelope, Failure, Order, StoreError, Verdict};
+use crate::{Endpoint, Envelope, Failure, Order, StoreError, Verdict};
 
 /// After how many deliveries that ended neither way a message may be what ends its workers.
 const SUSPECT_FROM: u32 = 2;
 /// How often a settlement is tried before it is left to the end of the lease.
 const SETTLE_TRIES: u32 = 6;
 
+/// The longest text of a failure that is kept.
+const REASON_BYTES_MAX: usize = 4_096;
+
+/// What a [`Job`] stands on: an endpoint at work in some process.
+pub trait Ground: Sync {
+    /// The endpoint.
+    fn endpoint(&self) -> &Endpoint;
+
+    /// The name of this worker.
+    fn worker(&self) -> &str;
+
+    /// Where to work.
+    fn places(&self) -> Places<'_>;
+
+    /// A way to run `handler` once on a message, its panics and its slowness contained.
+    fn business(&self, handler: &Arc<dyn Handler>, envelope: &Arc<Envelope>) -> Box<dyn Business>;
+
+    /// Whether the delivery is still ours, as far as we have heard.
+    fn is_held(&self, receipt: &Receipt) -> bool;
+
+    /// Whether this process is about to end.
+    fn is_draining(&self) -> bool;
+
+    /// Waits before the `round`-th repetition of something that conflicted or was unreachable.
+    fn back_off(&self, round: u32) -> BoxFuture<'_, ()>;
+}
+
 /// A delivery, and what is to be done about it.
-pub(super) struct Job {
+pub struct Job {
     receipt: Receipt,
     deliveries: u32,
     failure_count: u32,
     /// The message, where the bytes that came are one.
     envelope: Option<Arc<Envelope>>,
     plan: Plan,
+    /// How many attempts of this delivery have failed.
+    attempts: u32,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "job {}", self.receipt.as_str())
+    }
 }
 
 enum Plan {
@@ -38,17 +73,29 @@ enum Plan {
 
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
     /// The message is gone from the queue.
     Settled,
     /// The message will come again, here or elsewhere.
     Deferred,
 }
 
+/// How one round of work on a delivery ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// The job has ended.
+    Ended(End),
+    /// The handler failed and may try again: run another round.
+    AtOnce,
+    /// It conflicted, or a server gave no sure answer: run another round after a while.
+    Later,
+}
+
 impl Job {
-    pub(super) fn new(running: &Running, delivery: Delivery) -> Self {
+    /// What is to be done about `delivery`.
+    pub fn new(ground: &dyn Ground, delivery: Delivery) -> Self {
         let (envelope, plan) = match delivery.envelope.map(Arc::new) {
-            Ok(envelope) => (Some(envelope.clone()), plan(running, envelope)),
+            Ok(envelope) => (Some(envelope.clone()), plan(ground, envelope)),
             Err(error) => {
                 let detail = error.to_string();
                 (None, Plan::Park { reason: DeadReason::Undecodable, detail })
@@ -60,7 +107,20 @@ impl Job {
             receipt: delivery.receipt,
             deliveries: delivery.deliveries,
             failure_count: delivery.failure_count,
+            attempts: 0,
         }
+    }
+
+    /// The same job with `attempts` failed attempts of this delivery behind it.
+    #[must_use]
+    pub fn after(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// How many attempts of this delivery have failed.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
     }
 
     pub(super) fn receipt(&self) -> &Receipt {
@@ -89,125 +149,97 @@ impl Job {
         }
     }
 
-    /// Gives a delivery back that was not begun.
-    pub(super) async fn give_back(self, running: &Running) -> Result<(), StoreError> {
-        self.release(running).await?;
-        running.held().remove(&self.receipt);
-        Ok(())
+    /// Gives the delivery back without blame.
+    pub(super) async fn release(&self, ground: &dyn Ground) -> Result<End, StoreError> {
+        settle(ground, &self.receipt, Settlement::Release { after: Duration::ZERO }).await
     }
 
-    async fn release(&self, running: &Running) -> Result<End, StoreError> {
-        settle(running, &self.receipt, Settlement::Release { after: Duration::ZERO }).await
-    }
-
-    /// Whether the delivery is still ours, as far as we have heard.
-    fn is_held(&self, running: &Running) -> bool {
-        running.held().contains(&self.receipt)
-    }
-
-    pub(super) async fn run(self, running: &Running) -> Result<End, StoreError> {
-        if !self.is_held(running) {
-            return Ok(End::Deferred);
-        }
-        match &self.plan {
-            Plan::Park { reason, detail } => self.park(running, *reason, detail.clone()).await,
-            Plan::Process { envelope, handler, entity } => {
-                if self.is_abandoned(running) {
-                    let detail = format!(
-                        "{} workers took it and neither settled nor failed it: its handler may \
-                         end the process, or exhaust its memory",
-                        self.unheard()
-                    );
-                    return self.park(running, DeadReason::Abandoned, detail).await;
-                }
-                let guard = Guard {
-                    handler: handler.clone(),
-                    envelope: envelope.clone(),
-                    deadline: running.settings().handler_deadline,
-                    threads: running.threads().clone(),
-                };
-                let work = Work {
-                    endpoint: running.name(),
-                    envelope,
-                    receipt: &self.receipt,
-                    entity,
-                    handler: &guard,
-                    places: running.backend().places(),
-                };
-                self.process(running, &work).await
-            }
-        }
-    }
-
-    /// Runs the protocol until it comes to an end that counts.
-    async fn process(&self, running: &Running, work: &Work<'_>) -> Result<End, StoreError> {
-        let mut attempts = 0;
-        let mut round = 0;
+    /// Works on the delivery until its fate is decided.
+    pub(super) async fn run(mut self, ground: &dyn Ground) -> Result<End, StoreError> {
+        let mut unsure = 0;
         loop {
-            match running.protocol().process(work).await {
-                Outcome::Processed | Outcome::Duplicate => return Ok(End::Settled),
-                Outcome::LeaseLost => return Ok(End::Deferred),
-                Outcome::Refused(error) => {
-                    return self.park(running, DeadReason::Refused, error.to_string()).await;
-                }
-                Outcome::Broken(error) => return Err(error),
-                Outcome::HandlerFailed(failure) => {
-                    attempts += 1;
-                    if let Some(end) = self.failed(running, work, failure, attempts).await? {
-                        return Ok(end);
-                    }
-                    continue;
-                }
-                Outcome::Conflict => {}
-                Outcome::Unavailable(error) => {
-                    let endpoint = running.name();
-                    tracing::warn!(endpoint, ?work, %error, "no sure answer; trying again");
-                }
-            }
-            if running.is_draining() {
-                return self.release(running).await;
-            }
-            running.back_off(round).await;
-            round += 1;
             // Not every store tells that the lease is why an attempt lost.
-            if !self.is_held(running) {
+            if !ground.is_held(&self.receipt) {
                 return Ok(End::Deferred);
             }
+            match self.round(ground).await? {
+                Round::Ended(end) => return Ok(end),
+                Round::AtOnce => {}
+                Round::Later if ground.is_draining() => return self.release(ground).await,
+                Round::Later => {
+                    ground.back_off(unsure).await;
+                    unsure += 1;
+                }
+            }
         }
     }
 
-    /// Decides what a failed attempt means; `None` tries again at once.
-    async fn failed(
-        &self,
-        running: &Running,
-        work: &Work<'_>,
-        failure: Failure,
-        attempts: u32,
-    ) -> Result<Option<End>, StoreError> {
-        let endpoint = running.name();
-        let policy = &running.settings().retry;
+    /// One run of the protocol on the delivery, and what follows from it.
+    pub async fn round(&mut self, ground: &dyn Ground) -> Result<Round, StoreError> {
+        let (envelope, handler, entity) = match &self.plan {
+            Plan::Park { reason, detail } => return self.park(ground, *reason, detail).await,
+            Plan::Process { envelope, handler, entity } => (envelope, handler, entity),
+        };
+        if self.is_abandoned(ground) {
+            let detail = format!(
+                "{} workers took it and neither settled nor failed it: its handler may end the \
+                 process, or exhaust its memory",
+                self.unheard()
+            );
+            return self.park(ground, DeadReason::Abandoned, &detail).await;
+        }
+        let business = ground.business(handler, envelope);
+        let work = Work {
+            endpoint: ground.endpoint().name(),
+            envelope,
+            receipt: &self.receipt,
+            entity,
+            handler: &*business,
+            places: ground.places(),
+        };
+        match ground.endpoint().protocol.process(&work).await {
+            Outcome::Processed | Outcome::Duplicate => Ok(Round::Ended(End::Settled)),
+            Outcome::LeaseLost => Ok(Round::Ended(End::Deferred)),
+            Outcome::Refused(error) => {
+                self.park(ground, DeadReason::Refused, &error.to_string()).await
+            }
+            Outcome::Broken(error) => Err(error),
+            Outcome::HandlerFailed(failure) => {
+                self.attempts += 1;
+                self.failed(ground, failure).await
+            }
+            Outcome::Conflict => Ok(Round::Later),
+            Outcome::Unavailable(error) => {
+                let endpoint = work.endpoint;
+                tracing::warn!(endpoint, ?work, %error, "no sure answer; trying again");
+                Ok(Round::Later)
+            }
+        }
+    }
+
+    /// Decides what a failed attempt means.
+    async fn failed(&self, ground: &dyn Ground, failure: Failure) -> Result<Round, StoreError> {
+        let policy = &ground.endpoint().settings.retry;
         let next = match failure.verdict() {
             Verdict::DeadLetter => Next::GiveUp,
-            Verdict::Retry => policy.next(attempts, self.failure_count, running.chance()),
+            Verdict::Retry => policy.next(self.attempts, self.failure_count, chance(ground)),
         };
-        tracing::warn!(endpoint, ?work, reason = failure.reason(), ?next, "the handler failed");
+        let (endpoint, reason) = (ground.endpoint().name(), failure.reason());
+        tracing::warn!(endpoint, job = ?self, reason, ?next, "the handler failed");
         match next {
-            Next::Now => Ok(None),
+            Next::Now => Ok(Round::AtOnce),
             Next::Later(after) => {
-                let failure = running.failure(failure.reason().to_owned());
-                settle(running, &self.receipt, Settlement::Retry { after, failure }).await?;
-                Ok(Some(End::Deferred))
+                let failure = failure_record(ground, reason);
+                settle(ground, &self.receipt, Settlement::Retry { after, failure }).await?;
+                Ok(Round::Ended(End::Deferred))
             }
-            Next::GiveUp => {
-                let reason = failure.reason().to_owned();
-                self.park(running, DeadReason::HandlerFailed, reason).await.map(Some)
-            }
+            Next::GiveUp => self.park(ground, DeadReason::HandlerFailed, reason).await,
         }
     }
 
     /// Whether worker after worker took this message and was never heard of again.
-    fn is_abandoned(&self, running: &Running) -> bool {
-        self.unheard() >= running.settings().abandoned_max
+    fn is_abandoned(&self, ground: &dyn Ground) -> bool {
+        self.unheard() >= ground.endpoint().settings.abandoned_max
     }
 
     /// Whether this message may be what ends its workers; it may as well have been beside it.
@@ -224,44 +256,43 @@ impl Job {
     /// the handler that the old one had, or decide more than can be kept.
     async fn park(
         &self,
-        running: &Running,
+        ground: &dyn Ground,
         reason: DeadReason,
-        detail: String,
-    ) -> Result<End, StoreError> {
-        let endpoint = running.name();
-        let mut round = 0;
-        loop {
-            match self.processed(running).await {
-                Ok(Processed::Yes) => return settle(running, &self.receipt, Settlement::Ack).await,
-                Ok(Processed::Unknown) => break,
-                Err(error) if !error.is_passing() => return Err(error),
-                Err(_) if running.is_draining() => return self.release(running).await,
-                Err(error) => {
-                    tracing::warn!(endpoint, %error, "no answer from the inbox; trying again");
-                    running.back_off(round).await;
-                    round += 1;
-                }
-            }
-        }
-        tracing::error!(endpoint, %reason, detail, "dead-lettered; see `semel dead-letters list`");
-        let failure = running.failure(detail);
-        settle(running, &self.receipt, Settlement::DeadLetter { reason, failure }).await
-    }
-
-    async fn processed(&self, running: &Running) -> Result<Processed, StoreError> {
-        match &self.envelope {
-            Some(envelope) => {
-                let store = &**running.backend().store();
-                running.protocol().processed(running.name(), envelope, store).await
-            }
-            // What has no identity cannot have been processed.
-            None => Ok(Processed::Unknown),
-        }
+        detail: &str,
+    ) -> Result<Round, StoreError> {
+        let endpoint = ground.endpoint().name();
+        tracing::error!(endpoint, %reason, detail, "dead-lettering; see `semel dead-letters list`");
+        let parking = Parking {
+            endpoint,
+            envelope: self.envelope.as_deref(),
+            receipt: &self.receipt,
+            reason,
+            failure: &failure_record(ground, detail),
+            places: ground.places(),
+        };
+        conclude(ground, &Way::Park(parking)).await.map(Round::Ended)
     }
 }
 
-fn plan(running: &Running, envelope: Arc<Envelope>) -> Plan {
-    let Some(handler) = running.handler(&envelope.kind) else {
+/// A failure of this worker, now.
+fn failure_record(ground: &dyn Ground, reason: &str) -> FailureRecord {
+    let mut reason = reason.to_owned();
+    // Handlers may quote their whole input; the history is read with every delivery.
+    if reason.len() > REASON_BYTES_MAX {
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        reason.push('…');
+    }
+    FailureRecord { at: ground.places().clock.now(), reason, worker: ground.worker().to_owned() }
+}
+
+/// A random number from 0 to 1.
+fn chance(ground: &dyn Ground) -> f64 {
+    let bits = (ground.places().entropy.bits() >> 96) as u32;
+    f64::from(bits) / f64::from(u32::MAX)
+}
+
+fn plan(ground: &dyn Ground, envelope: Arc<Envelope>) -> Plan {
+    let Some(handler) = ground.endpoint().handlers.get(envelope.kind.as_str()).cloned() else {
         let detail = format!("this endpoint has no handler for `{}`", envelope.kind);
         return Plan::Park { reason: DeadReason::UnknownType, detail };
     };
@@ -277,28 +308,53 @@ fn plan(running: &Running, envelope: Arc<Envelope>) -> Plan {
     }
 }
 
-/// Settles a delivery. One that cannot be settled comes again when its lease ends.
+/// How a delivery comes to its end.
+enum Way<'a> {
+    Settle(&'a Receipt, Settlement),
+    Park(Parking<'a>),
+}
+
+impl Way<'_> {
+    async fn go(&self, ground: &dyn Ground) -> SettleOutcome {
+        match self {
+            Self::Settle(receipt, settlement) => {
+                ground.places().broker.settle(receipt, settlement.clone()).await
+            }
+            Self::Park(parking) => ground.endpoint().protocol.park(parking).await,
+        }
+    }
+
+    fn end(&self) -> End {
+        match self {
+            Self::Settle(_, Settlement::Release { .. } | Settlement::Retry { .. }) => End::Deferred,
+            Self::Settle(_, Settlement::Ack | Settlement::DeadLetter { .. }) | Self::Park(_) => {
+                End::Settled
+            }
+        }
+    }
+}
+
 async fn settle(
-    running: &Running,
+    ground: &dyn Ground,
     receipt: &Receipt,
     settlement: Settlement,
 ) -> Result<End, StoreError> {
-    let done = match settlement {
-        Settlement::Ack | Settlement::DeadLetter { .. } => End::Settled,
-        Settlement::Release { .. } | Settlement::Retry { .. } => End::Deferred,
-    };
+    conclude(ground, &Way::Settle(receipt, settlement)).await
+}
+
+/// Settles a delivery. One that cannot be settled comes again when its lease ends.
+async fn conclude(ground: &dyn Ground, way: &Way<'_>) -> Result<End, StoreError> {
+    let endpoint = ground.endpoint().name();
     for round in 0..SETTLE_TRIES {
-        match running.backend().broker().settle(receipt, settlement.clone()).await {
-            SettleOutcome::Settled => return Ok(done),
+        match way.go(ground).await {
+            SettleOutcome::Settled => return Ok(way.end()),
             SettleOutcome::Stale => return Ok(End::Deferred),
             SettleOutcome::Unknown(error) if error.is_passing() => {
-                let endpoint = running.name();
                 tracing::warn!(endpoint, %error, "settling failed; trying again");
-                running.back_off(round).await;
+                ground.back_off(round).await;
             }
             SettleOutcome::Unknown(error) if error.trouble == Trouble::Broken => return Err(error),
             SettleOutcome::Unknown(error) => {
-                let endpoint = running.name();
                 tracing::error!(endpoint, %error, "a delivery cannot be settled");
                 return Ok(End::Deferred);
             }

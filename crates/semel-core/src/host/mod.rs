@@ -2,12 +2,13 @@
 
 mod guard;
 mod idle;
-mod job;
+pub mod job;
 mod leases;
 mod pump;
 mod running;
 mod threads;
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::broker::{Ordering, Registration};
 use crate::store::StoreLimits;
-use crate::{Backend, Endpoint, Order, StoreError};
+use crate::{Backend, Endpoint, Failure, Order, StoreError};
 use pump::Pump;
 use running::{Process, Running};
 use threads::Threads;
@@ -317,4 +318,15 @@ pub enum HostError {
         /// What happened.
         reason: String,
     },
+}
+
+/// A panic as a failure that tells its text.
+pub fn contain<T>(result: Result<T, Box<dyn Any + Send>>) -> Result<T, Failure> {
+    result.map_err(|panic| Failure::retry(format!("the handler panicked: {}", panic_text(&*panic))))
+}
+
+/// The text of a panic.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use super::Phase;
-use super::job::{End, Job};
+use super::job::{End, Ground as _, Job};
 use super::running::Running;
 use crate::broker::{Delivery, Receipt, Receive, Settlement};
 use crate::handler::BoxFuture;
@@ -82,7 +82,8 @@ impl Pump {
     async fn drain(&mut self) -> Result<(), StoreError> {
         let waiting: Vec<Job> = self.take_waiting();
         // At the same time, so that they share a commit.
-        let given_back = waiting.into_iter().map(|job| job.give_back(&self.running));
+        let running = &*self.running;
+        let given_back = waiting.into_iter().map(|job| give_back(running, job));
         for result in join_all(given_back).await {
             result?;
         }
@@ -129,7 +130,7 @@ impl Pump {
         self.running.held().extend(deliveries.iter().map(|delivery| delivery.receipt.clone()));
         self.running.note_receive(deliveries.len());
         for delivery in deliveries {
-            let job = Job::new(&self.running, delivery);
+            let job = Job::new(&*self.running, delivery);
             let lane = job.lane();
             match self.lanes.get_mut(&lane) {
                 Some(jobs) => jobs.push_back(job),
@@ -210,7 +211,7 @@ impl Pump {
             let mut result = Ok(End::Deferred);
             // The last goes first, so that the queue never offers a later one without an earlier.
             for job in jobs.into_iter().rev() {
-                if let Err(error) = job.give_back(&running).await {
+                if let Err(error) = give_back(&running, job).await {
                     result = Err(error);
                 }
             }
@@ -219,13 +220,20 @@ impl Pump {
     }
 }
 
+/// Gives a delivery back that was not begun.
+async fn give_back(running: &Running, job: Job) -> Result<(), StoreError> {
+    job.release(running).await?;
+    running.held().remove(job.receipt());
+    Ok(())
+}
+
 async fn attend(
     running: Arc<Running>,
     lane: String,
     job: Job,
 ) -> (String, Result<End, StoreError>) {
     let receipt = job.receipt().clone();
-    let end = AssertUnwindSafe(job.run(&running)).catch_unwind().await;
+    let end = AssertUnwindSafe(job.run(&*running)).catch_unwind().await;
     let end = end.unwrap_or_else(|_| {
         let endpoint = running.name();
         tracing::error!(endpoint, "a defect in Semel: a job panicked; its message comes again");

@@ -8,15 +8,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Phase;
+use super::guard::Guard;
+use super::job::Ground;
 use super::threads::Threads;
-use crate::broker::{FailureRecord, Receipt};
-use crate::handler::Handler;
-use crate::protocols::Protocol;
+use crate::broker::Receipt;
+use crate::handler::{BoxFuture, Handler};
+use crate::protocols::{Business, Places, Protocol};
 use crate::retry::vary;
-use crate::{Backend, Endpoint, Settings};
-
-/// The longest text of a failure that is kept.
-const REASON_BYTES_MAX: usize = 4_096;
+use crate::{Backend, Endpoint, Envelope, Settings};
 
 /// What the endpoints of one host share.
 #[derive(Debug)]
@@ -68,24 +67,12 @@ impl Running {
         &*self.endpoint.protocol
     }
 
-    pub(super) fn handler(&self, kind: &str) -> Option<Arc<dyn Handler>> {
-        self.endpoint.handlers.get(kind).cloned()
-    }
-
-    pub(super) fn threads(&self) -> &Arc<Threads> {
-        &self.process.threads
-    }
-
     pub(super) fn wait(&self) -> Duration {
         self.process.wait
     }
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {
         self.process.phase.clone()
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        *self.process.phase.borrow() == Phase::Draining
     }
 
     /// The receipts of the deliveries that are ours.
@@ -107,30 +94,46 @@ impl Running {
         self.received.load(Ordering::SeqCst)
     }
 
-    /// A failure of this worker, now.
-    pub(super) fn failure(&self, mut reason: String) -> FailureRecord {
-        // Handlers may quote their whole input; the history is read with every delivery.
-        if reason.len() > REASON_BYTES_MAX {
-            reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-            reason.push('…');
-        }
-        FailureRecord {
-            at: self.process.backend.clock().now(),
-            reason,
-            worker: self.process.worker.clone(),
-        }
-    }
-
     /// A random number from 0 to 1.
     pub(super) fn chance(&self) -> f64 {
         let bits = (self.process.backend.entropy().bits() >> 96) as u32;
         f64::from(bits) / f64::from(u32::MAX)
     }
+}
 
-    /// Waits before the `round`-th repetition of something that conflicted or was unreachable.
-    pub(super) async fn back_off(&self, round: u32) {
+impl Ground for Running {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn worker(&self) -> &str {
+        &self.process.worker
+    }
+
+    fn places(&self) -> Places<'_> {
+        self.process.backend.places()
+    }
+
+    fn business(&self, handler: &Arc<dyn Handler>, envelope: &Arc<Envelope>) -> Box<dyn Business> {
+        Box::new(Guard {
+            handler: handler.clone(),
+            envelope: envelope.clone(),
+            deadline: self.settings().handler_deadline,
+            threads: self.process.threads.clone(),
+        })
+    }
+
+    fn is_held(&self, receipt: &Receipt) -> bool {
+        self.held().contains(receipt)
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.process.phase.borrow() == Phase::Draining
+    }
+
+    fn back_off(&self, round: u32) -> BoxFuture<'_, ()> {
         let doubled = Duration::from_millis(2).saturating_mul(2_u32.saturating_pow(round.min(20)));
-        let span = doubled.min(Duration::from_secs(1));
-        tokio::time::sleep(vary(span, 0.5, self.chance())).await;
+        let span = vary(doubled.min(Duration::from_secs(1)), 0.5, self.chance());
+        Box::pin(tokio::time::sleep(span))
     }
 }

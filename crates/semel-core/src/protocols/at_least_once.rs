@@ -7,13 +7,14 @@ use crate::broker::{BrokerLimits, SettleOutcome, Settlement};
 use crate::context::outgoing;
 use crate::operator::DeadLetter;
 use crate::store::{Change, Expect, Keep, StoreLimits, WriteOutcome};
-use crate::{Envelope, Store, StoreError};
+use crate::{Envelope, Property, Store, StoreError};
 
 /// Commit the state, send the effects, settle: each on its own.
 ///
 /// For handlers that are idempotent by themselves. A duplicate, or a crash between any two of the
-/// writes, repeats the state change and the effects: it promises only `NoLostMessages` and
-/// `NoLostEffects`.
+/// writes, repeats the state change, and the effects as the handler then decides them: it promises
+/// only `NoLostMessages` and `NoGarbage`. Where effects depend on nothing but the message, none is
+/// lost either.
 ///
 /// Budget: 1 read, 1 write.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +28,10 @@ impl Protocol for AtLeastOnce {
 
     fn check(&self, _: &StoreLimits, _: &BrokerLimits) -> Result<(), String> {
         Ok(())
+    }
+
+    fn promises(&self) -> &'static [Property] {
+        &[Property::NoLostMessages, Property::NoGarbage]
     }
 
     async fn process(&self, work: &Work<'_>) -> Outcome {

@@ -15,12 +15,12 @@ use async_trait::async_trait;
 pub use at_least_once::AtLeastOnce;
 pub use transactional::Transactional;
 
-use crate::broker::{BrokerLimits, Receipt, SettleOutcome, Settlement};
+use crate::broker::{BrokerLimits, DeadReason, FailureRecord, Receipt, SettleOutcome, Settlement};
 use crate::context::Context;
 use crate::handler::{BoxFuture, Decision};
 use crate::operator::DeadLetter;
 use crate::store::{ItemKey, QueueHome, Space, StoreLimits, Trouble};
-use crate::{Broker, Clock, Envelope, Failure, Store, StoreError};
+use crate::{Broker, Clock, Entropy, Envelope, Failure, Property, Store, StoreError};
 
 /// The names of the steps that protocols are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Places<'a> {
     pub queue: QueueHome,
     /// Tells the time of attempts.
     pub clock: &'a dyn Clock,
+    /// Where identities are minted from.
+    pub entropy: &'a dyn Entropy,
 }
 
 /// One delivery to process.
@@ -152,6 +154,46 @@ impl From<StoreError> for Outcome {
     }
 }
 
+/// A delivery that no handler can have, or whose handler failed for good.
+#[derive(Clone, Copy, Debug)]
+pub struct Parking<'a> {
+    /// The receiving endpoint.
+    pub endpoint: &'a str,
+    /// The message, where the bytes that came are one.
+    pub envelope: Option<&'a Envelope>,
+    /// Proof of this delivery.
+    pub receipt: &'a Receipt,
+    /// Which kind of trouble.
+    pub reason: DeadReason,
+    /// What went wrong.
+    pub failure: &'a FailureRecord,
+    /// Where to work.
+    pub places: Places<'a>,
+}
+
+impl Parking<'_> {
+    /// Asks `protocol` whether the message was processed, and settles accordingly: in two steps,
+    /// between which another copy may be committed.
+    pub async fn unless_processed<P: Protocol + ?Sized>(&self, protocol: &P) -> SettleOutcome {
+        let processed = match self.envelope {
+            Some(envelope) => protocol.processed(self.endpoint, envelope, self.places.store).await,
+            // What has no identity cannot have been processed.
+            None => Ok(Processed::Unknown),
+        };
+        let settlement = match processed {
+            Ok(Processed::Yes) => Settlement::Ack,
+            Ok(Processed::Unknown) => self.dead_letter(),
+            Err(error) => return SettleOutcome::Unknown(error),
+        };
+        self.places.broker.settle(self.receipt, settlement).await
+    }
+
+    /// The settlement that parks it.
+    pub fn dead_letter(&self) -> Settlement {
+        Settlement::DeadLetter { reason: self.reason, failure: self.failure.clone() }
+    }
+}
+
 /// Whether a message has a committed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processed {
@@ -174,6 +216,11 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
     /// Whether it can work on such a store and broker; if not, why.
     fn check(&self, store: &StoreLimits, broker: &BrokerLimits) -> Result<(), String>;
 
+    /// What it gives. A protocol that gives less than everything says so here.
+    fn promises(&self) -> &'static [Property] {
+        &Property::ALL
+    }
+
     /// Processes one delivery.
     async fn process(&self, work: &Work<'_>) -> Outcome;
 
@@ -185,8 +232,17 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
         store: &dyn Store,
     ) -> Result<Processed, StoreError>;
 
+    /// Parks a delivery as a dead letter, or settles it with `Ack` if its message has a committed
+    /// attempt. Either way it is `Settled`.
+    async fn park(&self, parking: &Parking<'_>) -> SettleOutcome {
+        parking.unless_processed(self).await
+    }
+
     /// Dispatches what committed attempts of crashed workers left; returns how many it finished.
-    async fn finish(&self, endpoint: &str, places: Places<'_>) -> Result<usize, StoreError>;
+    /// A protocol whose finisher is the redelivery of messages has nothing to do here.
+    async fn finish(&self, _endpoint: &str, _places: Places<'_>) -> Result<usize, StoreError> {
+        Ok(0)
+    }
 
     /// Removes a dead letter for good, such that no copy of it is processed later.
     async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome;
@@ -201,6 +257,16 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
 pub fn by_name(name: &str) -> Option<Arc<dyn Protocol>> {
     let all: [Arc<dyn Protocol>; 2] = [Arc::new(Transactional::default()), Arc::new(AtLeastOnce)];
     all.into_iter().find(|protocol| protocol.name() == name)
+}
+
+/// Where a protocol with an inbox remembers that a message was processed.
+fn inbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
+    ItemKey::new(Space::Inbox, endpoint, message_key(envelope))
+}
+
+/// Where a protocol with an outbox keeps the effects of a message.
+fn outbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
+    ItemKey::new(Space::Outbox, endpoint, message_key(envelope))
 }
 
 /// The identity of a message for its receiver, as one text: source and id, apart by a space.

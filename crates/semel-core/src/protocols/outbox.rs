@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Places;
+use super::{Outcome, Places, Step, Work};
 use crate::broker::{Destination, Outgoing, SendOutcome};
 use crate::envelope::json;
 use crate::store::{Change, Expect, Item, ItemKey, Trouble, Version, WriteOutcome};
@@ -49,6 +49,27 @@ pub(super) async fn dispatch(
         }
     }
     Ok(())
+}
+
+/// Dispatches the messages of a committed attempt, removes their record, and settles.
+pub(super) async fn dispatch_own(
+    work: &Work<'_>,
+    key: ItemKey,
+    messages: Vec<Outgoing>,
+    version: Option<Version>,
+    outcome: Outcome,
+) -> Outcome {
+    work.begin(Step::Dispatch);
+    if let Err(error) = dispatch(work.places.broker, messages).await {
+        return error.into();
+    }
+    if let Some(version) = version {
+        work.begin(Step::ClearOutbox);
+        if let Err(error) = clear(work.places.store, key, version).await {
+            return error.into();
+        }
+    }
+    work.ack(outcome).await
 }
 
 /// Sends what a record holds, and removes it.

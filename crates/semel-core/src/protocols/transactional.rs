@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::outbox;
-use super::{Outcome, Places, Processed, Protocol, Step, Work, message_key};
-use crate::broker::{BrokerLimits, Outgoing, Settlement};
+use super::{Outcome, Parking, Places, Processed, Protocol, Step, Work, inbox_key, outbox_key};
+use crate::broker::{BrokerLimits, Outgoing, SettleOutcome, Settlement};
 use crate::context::outgoing;
 use crate::handler::Decision;
 use crate::operator::DeadLetter;
 use crate::store::{
-    Atomicity, Change, Expect, Item, ItemKey, Keep, Listing, Page, QueueHome, Space, StoreLimits,
-    Version, WriteOutcome,
+    Atomicity, Change, Expect, ItemKey, Keep, Listing, Page, QueueHome, Space, StoreLimits,
+    WriteOutcome,
 };
 use crate::{Envelope, Store, StoreError};
 
@@ -64,10 +64,11 @@ impl Protocol for Transactional {
         // The entity first: an inbox entry that comes between the two reads comes with a change of
         // the entity, on which the commit then fails.
         let keys = [work.entity_key(), inbox_key(work.endpoint, work.envelope)];
-        let (entity, entry) = match work.places.store.read_all(&keys).await {
-            Ok(items) => pair(items),
+        let mut items = match work.places.store.read_all(&keys).await {
+            Ok(items) => items.into_iter(),
             Err(error) => return error.into(),
         };
+        let (entity, entry) = (items.next().flatten(), items.next().flatten());
         if entry.is_some() {
             return self.finish_duplicate(work).await;
         }
@@ -93,7 +94,7 @@ impl Protocol for Transactional {
                 Then::Nothing => Outcome::Processed,
                 Then::Dispatch(key, messages) => {
                     let record = versions.into_iter().nth(OUTBOX).flatten();
-                    dispatch_own(work, key, messages, record, Outcome::Processed).await
+                    outbox::dispatch_own(work, key, messages, record, Outcome::Processed).await
                 }
             },
             WriteOutcome::Conflict(at) if lost_lease(work, &at) => Outcome::LeaseLost,
@@ -110,6 +111,27 @@ impl Protocol for Transactional {
     ) -> Result<Processed, StoreError> {
         let entry = store.read(&inbox_key(endpoint, envelope)).await?;
         Ok(if entry.is_some() { Processed::Yes } else { Processed::Unknown })
+    }
+
+    async fn park(&self, parking: &Parking<'_>) -> SettleOutcome {
+        let (QueueHome::Inside, Some(envelope)) = (parking.places.queue, parking.envelope) else {
+            return parking.unless_processed(self).await;
+        };
+        let receipt = parking.receipt.clone();
+        let settle = Change::Settle { receipt, settlement: parking.dead_letter() };
+        // One batch: another copy may be committed at this very moment.
+        let key = inbox_key(parking.endpoint, envelope);
+        let not_processed = Change::Delete { key, expect: Expect::Absent };
+        match parking.places.store.write(vec![settle, not_processed]).await {
+            WriteOutcome::Applied(_) => SettleOutcome::Settled,
+            WriteOutcome::Conflict(at) if at.contains(&SETTLE) => SettleOutcome::Stale,
+            WriteOutcome::Conflict(_) => {
+                parking.places.broker.settle(parking.receipt, Settlement::Ack).await
+            }
+            WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => {
+                SettleOutcome::Unknown(error)
+            }
+        }
     }
 
     async fn finish(&self, endpoint: &str, places: Places<'_>) -> Result<usize, StoreError> {
@@ -159,7 +181,11 @@ impl Protocol for Transactional {
         }
         match places.queue {
             QueueHome::Inside => Outcome::Processed,
-            QueueHome::Elsewhere => super::AtLeastOnce.discard(dead, places).await,
+            QueueHome::Elsewhere => match super::AtLeastOnce.discard(dead, places).await {
+                // Whoever replayed it meanwhile replays what counts as processed.
+                Outcome::LeaseLost => Outcome::Processed,
+                outcome => outcome,
+            },
         }
     }
 }
@@ -189,16 +215,11 @@ impl Transactional {
         };
         match messages {
             Ok((messages, version)) => {
-                dispatch_own(work, key, messages, Some(version), Outcome::Duplicate).await
+                outbox::dispatch_own(work, key, messages, Some(version), Outcome::Duplicate).await
             }
             Err(error) => error.into(),
         }
     }
-}
-
-fn pair(items: Vec<Option<Item>>) -> (Option<Item>, Option<Item>) {
-    let mut items = items.into_iter();
-    (items.next().flatten(), items.next().flatten())
 }
 
 /// Where the settlement stands in a batch that has one.
@@ -267,32 +288,4 @@ impl Commit {
 /// Whether the batch failed because the delivery is no longer ours.
 fn lost_lease(work: &Work<'_>, at: &[usize]) -> bool {
     work.places.queue == QueueHome::Inside && at.contains(&SETTLE)
-}
-
-async fn dispatch_own(
-    work: &Work<'_>,
-    key: ItemKey,
-    messages: Vec<Outgoing>,
-    version: Option<Version>,
-    outcome: Outcome,
-) -> Outcome {
-    work.begin(Step::Dispatch);
-    if let Err(error) = outbox::dispatch(work.places.broker, messages).await {
-        return error.into();
-    }
-    if let Some(version) = version {
-        work.begin(Step::ClearOutbox);
-        if let Err(error) = outbox::clear(work.places.store, key, version).await {
-            return error.into();
-        }
-    }
-    work.ack(outcome).await
-}
-
-fn inbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
-    ItemKey::new(Space::Inbox, endpoint, message_key(envelope))
-}
-
-fn outbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
-    ItemKey::new(Space::Outbox, endpoint, message_key(envelope))
 }
