@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program does")]
 
 mod by_hand;
+mod check;
 mod host;
 mod latency;
 mod memory;
@@ -20,7 +21,10 @@ use clap::Parser;
 
 /// Measures Semel against itself and against a loop without any framework.
 #[derive(Parser, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Messages of one contender in one round.
     #[arg(long, default_value_t = 20_000)]
     messages: usize,
@@ -47,10 +51,21 @@ struct Args {
     json: PathBuf,
 }
 
+/// What else can be measured.
+#[derive(clap::Subcommand, Debug)]
+enum Other {
+    /// Measures the checker, beside another one on the same handler.
+    Check(check::Args),
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match run(&args).await {
+    let done = match &args.other {
+        Some(Other::Check(args)) => check::run(args),
+        None => run(&args).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the benchmark stopped: {error}");

@@ -23,15 +23,20 @@ pub(crate) async fn measure(folder: &Path, messages: usize, entities: usize) -> 
         fill(&file, load, portion * PORTION).await?;
         let accounts = Endpoint::new("accounts").handle(deposit);
         Host::new(Backend::in_one(file.clone())).endpoint(accounts).run_until_idle().await?;
-        resident_mib.push(resident()?);
+        resident_mib.push(of_this_process("VmRSS")?);
     }
     Ok(Memory::new(resident_mib, PORTION))
 }
 
-/// The resident memory of this process in MiB, as Linux tells it.
-fn resident() -> Result<f64> {
+/// A kind of memory of this process in MiB, as Linux tells it.
+pub(crate) fn of_this_process(kind: &str) -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)).ok_or("no VmRSS in status")?;
+    let line = status.lines().find(|line| line.strip_prefix(kind).is_some_and(is_value));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    let kib = kib.ok_or_else(|| format!("no {kind} in status"))?;
     Ok(kib.parse::<f64>()? / 1_024.0)
+}
+
+fn is_value(rest: &str) -> bool {
+    rest.starts_with(':')
 }

@@ -57,6 +57,12 @@ impl Message for Deposited {
     const TYPE: &'static str = "bench.deposited";
 }
 
+impl Keyed for Deposited {
+    fn key(&self) -> String {
+        self.account.clone()
+    }
+}
+
 /// The entity.
 #[derive(Default, Serialize, Deserialize, Debug)]
 pub(crate) struct Account {

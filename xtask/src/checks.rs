@@ -44,6 +44,12 @@ pub(crate) fn doctest() -> Result<(), Failure> {
     shell::run(&mut shell::cargo(what), "repair the examples named above")
 }
 
+/// Every built-in world of the checker is as expected.
+pub(crate) fn worlds() -> Result<(), Failure> {
+    let what = ["run", "--quiet", "--locked", "-p", "semel-cli", "--", "check"];
+    shell::run(&mut shell::cargo(what), "read the trace above; its last line replays it")
+}
+
 pub(crate) fn doc() -> Result<(), Failure> {
     let what = ["doc", "--workspace", "--no-deps", "--all-features", "--locked"];
     let remedy = "repair the documentation named above";

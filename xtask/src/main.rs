@@ -43,7 +43,10 @@ const VERBS: &[Verb] = &[
         run: steps::test,
     },
     Verb {
-        name: "bench", arguments: "[ARGS…]", help: "run the benchmarks, optimised", run: bench
+        name: "bench",
+        arguments: "[check] [ARGS…]",
+        help: "run the benchmarks, optimised; check: those of the checker",
+        run: bench,
     },
     Verb {
         name: "tidy",

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
@@ -15,14 +16,17 @@ Examples:
   semel dead-letters show sqlite:shop.db 7           everything about one of them
   semel dead-letters replay sqlite:shop.db 7         give it back to its endpoint
   semel dead-letters discard sqlite:shop.db 7 --yes  never process it
+  semel check                                        whether the protocols keep their promises
 
 URL says where the store is:
   sqlite:PATH  a SQLite file: `sqlite:shop.db` in this folder, `sqlite:/var/lib/shop.db`
 
 Exit codes:
-  0  all that was asked is done
-  1  there is no such dead letter, or not all of them could be treated
-  2  the command line makes no sense, or `--yes` is missing
+  0  all that was asked is done; `check`: every world is as expected
+  1  there is no such dead letter, or not all of them could be treated;
+     `check`: a world is not as expected, or there is no run to draw
+  2  the command line makes no sense, `--yes` is missing, or no world has that name
+     or replay line
   3  the store cannot be opened or used
   4  the answer cannot be written";
 
@@ -104,7 +108,46 @@ recorded, error, help }], discarded, not_found, gone, refused }. `result` is
 it meanwhile) or `refused`. `protocol` is the one whose discard step was taken;
 `recorded` says whether the message is now recorded as processed (null: not known).";
 
-/// See and repair what is queued, in flight and dead.
+/// What stands below the help of `check`.
+const CHECK_HELP: &str = "\
+A world is a few messages, the real handlers and protocol, some workers, and faults:
+crashes, lost replies, late writes, redeliveries, duplicates and more. Every order of
+events is tried, with every fault at every place, and judged by what the protocol
+promises. Some worlds show where a promise ends: there a violation is expected.
+
+Findings:
+  holds        everything was covered, and all of it holds
+  as expected  violated, and it is known that and why
+  sampled      random runs, and none of them violated anything
+  too small    a condition never came true in a world made smaller: nothing is proved
+  VIOLATED     a promise is broken; the run that shows it is printed
+  MISSING      no violation, though one was expected
+  CUT          not everything was covered; the report says why
+  UNUSABLE     the world cannot be checked; the report says why
+
+Examples:
+  semel check
+  semel check --list
+  semel check transactional shop-order      what begins like this
+  semel check transactional-window          alone, so with its run
+  semel check shop --faults 2 --workers 1
+  semel check shop-cancel --random 7 --runs 50000 --faults 4
+  semel check transactional-window --svg run.svg
+  semel check --replay 1-0123abcd-0.0.3
+  semel check --play shop-cancel            you are the scheduler
+
+Your own handlers are checked from a test: see the crate `semel-check`.
+
+With --json: { worlds: [{ name, about, finding, breach, detail, expected, as_expected,
+coverage: { strategy, states, moves, runs, code_runs, depth, faults, ends, sometimes:
+[{ name, states }], cut: [] }, seconds, replay, trace: { lanes: [{ name, kind }],
+steps: [{ from, to, arrow, label, what, outcome, fault, changes: [], notes: [] }] } }] }.
+`finding` is `holds`, `not_exhausted`, `violated` or `unusable`; `expected` is `holds` or
+the property that is violated. `from` and `to` are positions in `lanes`. What is not
+there is null. With --list: { worlds: [{ name, about, workers, faults, manner,
+expected }] }.";
+
+/// See and repair what is queued, in flight and dead; check what is promised.
 #[derive(Debug, Parser)]
 #[command(name = "semel", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -132,6 +175,48 @@ pub(crate) enum Verb {
     /// See, replay and discard messages that are parked for a person
     #[command(subcommand)]
     DeadLetters(DeadLettersVerb),
+    /// Check in small worlds, in every order and with every fault, that promises are kept
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+}
+
+/// What `check` is asked.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckArgs {
+    /// Which worlds: their names, or what their names begin with; all if there are none
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// List the worlds, and check none
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// With so many workers
+    #[arg(long, value_name = "COUNT", value_parser = limit)]
+    pub(crate) workers: Option<usize>,
+    /// With up to so many faults a run
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) faults: Option<u32>,
+    /// At random, from this seed
+    #[arg(long, value_name = "SEED")]
+    pub(crate) random: Option<u64>,
+    /// With --random: how many runs of each world
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, requires = "random")]
+    pub(crate) runs: u64,
+    /// Make the one run that a report ends with
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["names", "list", "faults", "random"])]
+    pub(crate) replay: Option<String>,
+    /// Decide yourself what happens in this world
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["names", "list", "random", "replay", "mermaid", "svg", "json"],
+    )]
+    pub(crate) play: Option<String>,
+    /// Write the first violating run as a Mermaid diagram; `-` is the standard output, alone
+    #[arg(long, value_name = "FILE", conflicts_with = "list")]
+    pub(crate) mermaid: Option<PathBuf>,
+    /// Write the first violating run as a picture; `-` is the standard output, alone
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "mermaid"])]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 /// What `inspect` is asked.

@@ -12,7 +12,8 @@ use crate::output::Format;
 pub(crate) enum Exit {
     /// All that was asked is done.
     Fine,
-    /// There is no such dead letter, or not all that was asked could be done.
+    /// There is no such dead letter, not all that was asked could be done, or a world is not as
+    /// expected.
     NotAll,
     /// The command line makes no sense, or lacks a confirmation.
     Usage,

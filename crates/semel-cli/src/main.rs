@@ -1,6 +1,7 @@
-//! The semel program: see and repair what is queued, in flight and dead.
+//! The semel program: see and repair what is queued, in flight and dead; check what is promised.
 
 mod args;
+mod check;
 mod dead_letters;
 mod failure;
 mod inspect;
@@ -36,6 +37,7 @@ async fn run(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Inspect(args) => inspect::run(&args, output).await,
         Verb::DeadLetters(verb) => dead_letters::run(verb, output).await,
+        Verb::Check(args) => check::run(&args, output),
     }
 }
 

@@ -5,6 +5,8 @@
 
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(feature = "check")]
+pub use semel_check as check;
 #[doc(no_inline)]
 pub use semel_core as core;
 pub use semel_core::broker::DeadReason;

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use shop_services::marketing::COUPON_FROM_PENCE;
+use shop_services::orders::Status;
+
 use crate::books::Books;
 use crate::input::InvoiceKind;
-use crate::services::marketing::COUPON_FROM_PENCE;
-use crate::services::orders::Status;
 
 /// An invoice that the shop accepted.
 #[derive(Clone, Debug)]

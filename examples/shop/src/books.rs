@@ -5,12 +5,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 use serde::de::DeserializeOwned;
-
-use crate::services::marketing::Customer;
-use crate::services::orders::Order;
-use crate::services::payments::Account;
-use crate::services::shipping::Consignment;
-use crate::services::{MARKETING, ORDERS, PAYMENTS, SHIPPING};
+use shop_services::marketing::Customer;
+use shop_services::orders::Order;
+use shop_services::payments::Account;
+use shop_services::shipping::Consignment;
+use shop_services::{MARKETING, ORDERS, PAYMENTS, SHIPPING};
 
 /// What the services wrote, by entity.
 #[derive(Debug, Default)]

@@ -11,12 +11,10 @@ mod chaos;
 mod day;
 mod feeder;
 mod input;
-mod messages;
 mod processes;
 mod report;
 mod seeded;
 mod server;
-mod services;
 mod shop;
 
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use semel::{AtLeastOnce, Backend, Endpoint, Host, RetryPolicy, Settings, Transac
 use tokio::net::TcpListener;
 
 use crate::chaos::{self, Chaos};
-use crate::{Stop, server, services};
+use crate::{Stop, server};
 
 /// How long a message is a worker's own: short, so that a killed worker's work goes on soon.
 const LEASE: Duration = Duration::from_secs(2);
@@ -150,7 +150,7 @@ fn host(backend: Backend, chaos: Option<&Arc<Chaos>>, protocol: ProtocolName) ->
             Some(chaos) => endpoint.wrap_handlers(|handler| chaos::wrap_handler(handler, chaos)),
         }
     };
-    services::all().into_iter().map(dress).fold(Host::new(backend), Host::endpoint)
+    shop_services::all().into_iter().map(dress).fold(Host::new(backend), Host::endpoint)
 }
 
 /// Completes on Ctrl-C, on SIGTERM, or, if the process is tied, when its standard input ends.

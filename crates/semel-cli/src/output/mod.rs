@@ -5,7 +5,7 @@ pub(crate) mod data;
 pub(crate) mod table;
 pub(crate) mod text;
 
-use std::io::{self, StdoutLock, Write as _};
+use std::io::{self, Stdout, Write as _};
 
 use serde::Serialize;
 
@@ -34,14 +34,14 @@ enum Reader {
 #[derive(Debug)]
 pub(crate) struct Output {
     format: Format,
-    stdout: StdoutLock<'static>,
+    stdout: Stdout,
     reader: Reader,
 }
 
 impl Output {
     /// The standard output of this process.
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, stdout: io::stdout().lock(), reader: Reader::Listens }
+        Self { format, stdout: io::stdout(), reader: Reader::Listens }
     }
 
     /// For whom it is.

@@ -6,6 +6,7 @@
     reason = "a test fails by panic, in its helpers too"
 )]
 
+mod check;
 mod discard;
 mod errors;
 mod inspect;

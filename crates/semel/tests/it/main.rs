@@ -7,6 +7,8 @@
 )]
 
 mod bank;
+#[cfg(feature = "check")]
+mod book;
 mod by_hand;
 mod fault;
 mod gate;

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use shop_services::marketing::{Coupon, Customer};
+use shop_services::orders::{Order, Status};
+use shop_services::payments::{Account, Booking};
+use shop_services::shipping::{Consignment, Parcel};
+
 use super::{Accepted, Audit};
 use crate::books::Books;
 use crate::input::InvoiceKind;
-use crate::services::marketing::{Coupon, Customer};
-use crate::services::orders::{Order, Status};
-use crate::services::payments::{Account, Booking};
-use crate::services::shipping::{Consignment, Parcel};
 
 fn booking(pence: i64) -> Booking {
     Booking { pence, at: "2026-12-24T12:00:00Z".to_owned() }

@@ -9,10 +9,10 @@ use semel::Context;
 use semel::http::{DataSet, DataSetId, Problem, Reply};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use shop_services::messages::{CancelOrder, PayOut, PlaceOrder};
+use shop_services::{ORDERS, PAYMENTS};
 
 use crate::input::Line;
-use crate::messages::{CancelOrder, PayOut, PlaceOrder};
-use crate::services::{ORDERS, PAYMENTS};
 
 /// The most lines of one document.
 const LINES_MAX: usize = 2_000;

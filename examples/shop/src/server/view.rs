@@ -5,13 +5,12 @@ use semel::core::store::{ItemKey, Space};
 use semel::http::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-use crate::messages::PlaceOrder;
-use crate::services::marketing::Customer;
-use crate::services::orders::{Order, Status};
-use crate::services::payments::{Account, Booking};
-use crate::services::shipping::Consignment;
-use crate::services::{MARKETING, ORDERS, PAYMENTS, SHIPPING};
+use shop_services::marketing::Customer;
+use shop_services::messages::PlaceOrder;
+use shop_services::orders::{Order, Status};
+use shop_services::payments::{Account, Booking};
+use shop_services::shipping::Consignment;
+use shop_services::{MARKETING, ORDERS, PAYMENTS, SHIPPING};
 
 /// How far an order has come, as customers see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -182,7 +181,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::services::shipping::Parcel;
+    use shop_services::shipping::Parcel;
 
     fn placement() -> PlaceOrder {
         PlaceOrder {

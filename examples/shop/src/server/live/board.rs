@@ -241,10 +241,10 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::PlaceOrder;
-    use crate::services::marketing::{Coupon, Customer};
-    use crate::services::orders::{Order, Status};
-    use crate::services::payments::{Account, Booking};
+    use shop_services::marketing::{Coupon, Customer};
+    use shop_services::messages::PlaceOrder;
+    use shop_services::orders::{Order, Status};
+    use shop_services::payments::{Account, Booking};
 
     fn placement(order: &str) -> Told {
         Told::Placement(PlaceOrder {

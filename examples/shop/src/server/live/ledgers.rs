@@ -7,13 +7,12 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Row, params};
 use semel::Message as _;
 use serde::de::DeserializeOwned;
-
-use crate::messages::PlaceOrder;
-use crate::services::marketing::Customer;
-use crate::services::orders::Order;
-use crate::services::payments::Account;
-use crate::services::shipping::Consignment;
-use crate::services::{MARKETING, ORDERS, PAYMENTS, SHIPPING};
+use shop_services::marketing::Customer;
+use shop_services::messages::PlaceOrder;
+use shop_services::orders::Order;
+use shop_services::payments::Account;
+use shop_services::shipping::Consignment;
+use shop_services::{MARKETING, ORDERS, PAYMENTS, SHIPPING};
 
 /// How long to wait where the file is locked as a whole, which is seldom: while its log is reset.
 const LOCK_WAIT: Duration = Duration::from_secs(2);

@@ -3,10 +3,10 @@
 use reqwest::Method;
 use semel::core::store::{ItemKey, Space};
 use serde_json::{Value, json};
+use shop_services::PAYMENTS;
 
 use super::rig::{Answer, Shop, read, sledges};
 use crate::input::CATALOGUE;
-use crate::services::PAYMENTS;
 
 /// An id as the server mints them, which it never minted.
 const NOBODYS_ID: &str = "01990000-0000-7000-8000-000000000000";

@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::server::{Options, serve};
-use crate::services;
 
 /// How often a test asks before it gives up, and how long it rests in between: a minute in all.
 const ASKS_MAX: usize = 600;
@@ -88,7 +87,7 @@ impl Shop {
     }
 
     fn host(&self) -> Host {
-        services::all().into_iter().fold(Host::new(self.backend()), Host::endpoint)
+        shop_services::all().into_iter().fold(Host::new(self.backend()), Host::endpoint)
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {

@@ -3,13 +3,13 @@
 use semel::{Context, Endpoint};
 use serde::{Deserialize, Serialize};
 
-use super::{ORDERS, PAYMENTS, SHIPPING};
 use crate::messages::{CancelOrder, Charge, PaymentTaken, PlaceOrder, Refund, Ship, Shipped};
+use crate::{ORDERS, PAYMENTS, SHIPPING};
 
 /// How far an order has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Status {
+pub enum Status {
     /// Not placed yet: a message about it overtook the one that places it.
     #[default]
     Unknown,
@@ -25,17 +25,23 @@ pub(crate) enum Status {
 
 /// An order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Order {
-    pub(crate) reference: String,
-    pub(crate) customer: Option<String>,
-    pub(crate) total_pence: i64,
-    pub(crate) pieces: u64,
-    pub(crate) status: Status,
+pub struct Order {
+    /// What the customer calls it.
+    pub reference: String,
+    /// Whose it is; `None` is a guest.
+    pub customer: Option<String>,
+    /// What it costs.
+    pub total_pence: i64,
+    /// How many pieces the parcel holds.
+    pub pieces: u64,
+    /// How far it has come.
+    pub status: Status,
     /// How often it was placed: once, if all is well.
-    pub(crate) placements: u32,
+    pub placements: u32,
 }
 
-pub(crate) fn endpoint() -> Endpoint {
+/// The service.
+pub fn endpoint() -> Endpoint {
     Endpoint::new(ORDERS).handle(place).handle(cancel).subscribe(payment_taken).subscribe(shipped)
 }
 

@@ -3,24 +3,29 @@
 use semel::{Context, Endpoint};
 use serde::{Deserialize, Serialize};
 
-use super::SHIPPING;
+use crate::SHIPPING;
 use crate::messages::{Ship, Shipped};
 
 /// One parcel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Parcel {
-    pub(crate) tracking: String,
-    pub(crate) pieces: u64,
-    pub(crate) at: String,
+pub struct Parcel {
+    /// By which the customer can follow it.
+    pub tracking: String,
+    /// How many pieces it holds.
+    pub pieces: u64,
+    /// When it was sent.
+    pub at: String,
 }
 
 /// The parcels of one order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Consignment {
-    pub(crate) parcels: Vec<Parcel>,
+pub struct Consignment {
+    /// One, if all is well.
+    pub parcels: Vec<Parcel>,
 }
 
-pub(crate) fn endpoint() -> Endpoint {
+/// The service.
+pub fn endpoint() -> Endpoint {
     Endpoint::new(SHIPPING).handle(ship)
 }
 

@@ -6,29 +6,34 @@
 use semel::{Context, Endpoint};
 use serde::{Deserialize, Serialize};
 
-use super::MARKETING;
+use crate::MARKETING;
 use crate::messages::PaymentTaken;
 
 /// Who has paid this much gets a coupon.
-pub(crate) const COUPON_FROM_PENCE: i64 = 20_000;
+pub const COUPON_FROM_PENCE: i64 = 20_000;
 
 /// A coupon that was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Coupon {
+pub struct Coupon {
     /// The order whose payment passed the threshold.
-    pub(crate) order: String,
-    pub(crate) at: String,
+    pub order: String,
+    /// When it was given.
+    pub at: String,
 }
 
 /// What Marketing knows of a customer. Credit notes do not count.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Customer {
-    pub(crate) paid_pence: i64,
-    pub(crate) payments: u32,
-    pub(crate) coupons: Vec<Coupon>,
+pub struct Customer {
+    /// What they have paid.
+    pub paid_pence: i64,
+    /// In how many payments.
+    pub payments: u32,
+    /// What they were given for it.
+    pub coupons: Vec<Coupon>,
 }
 
-pub(crate) fn endpoint() -> Endpoint {
+/// The service.
+pub fn endpoint() -> Endpoint {
     Endpoint::new(MARKETING).subscribe_by(customer_of, payment_taken)
 }
 

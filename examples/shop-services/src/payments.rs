@@ -3,34 +3,36 @@
 use semel::{Context, Endpoint};
 use serde::{Deserialize, Serialize};
 
-use super::PAYMENTS;
+use crate::PAYMENTS;
 use crate::messages::{Charge, PayOut, PaymentTaken, Refund};
 
 /// A line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Booking {
-    pub(crate) pence: i64,
+pub struct Booking {
+    /// How much.
+    pub pence: i64,
     /// When it was booked.
-    pub(crate) at: String,
+    pub at: String,
 }
 
 /// The ledger of one order or one credit note.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Account {
+pub struct Account {
     /// Whose money it is; `None` is a guest.
-    pub(crate) customer: Option<String>,
+    pub customer: Option<String>,
     /// What the customer calls the credit note; empty for an order.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) credit_note: String,
+    pub credit_note: String,
     /// Money taken.
-    pub(crate) charges: Vec<Booking>,
+    pub charges: Vec<Booking>,
     /// Money returned for a cancelled order.
-    pub(crate) refunds: Vec<Booking>,
+    pub refunds: Vec<Booking>,
     /// Money paid out for a credit note.
-    pub(crate) payouts: Vec<Booking>,
+    pub payouts: Vec<Booking>,
 }
 
-pub(crate) fn endpoint() -> Endpoint {
+/// The service.
+pub fn endpoint() -> Endpoint {
     Endpoint::new(PAYMENTS).handle(charge).handle(refund).handle(pay_out)
 }
 

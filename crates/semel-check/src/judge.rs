@@ -1,0 +1,456 @@
+//! The seven properties, and the user's own, judged on one state.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use semel_core::Property;
+use semel_core::broker::{DeadReason, Destination};
+use semel_core::store::Space;
+
+use crate::model::Model;
+use crate::monitor::{Visible, Wrote};
+use crate::parts::{Fate, Record};
+use crate::state::State;
+use crate::tag::{Declared, Mark};
+use crate::task::port;
+use crate::trace::phrases;
+use crate::view::{View, When};
+
+/// What was violated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Breach {
+    /// One of the seven properties.
+    Property(Property),
+    /// An invariant of the user, by its name.
+    Invariant(String),
+    /// An invariant of the user panicked.
+    InvariantPanicked(String),
+    /// A condition of the user held in no state.
+    NeverHappened(String),
+    /// The world goes round and round, and no fair order of moves ends it.
+    Livelock,
+    /// A worker stopped, panicked, or waits for something that is not in the world.
+    Halted,
+    /// The code under test did not do the same twice.
+    Nondeterminism,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Property(property) => write!(f, "{property}"),
+            Self::Invariant(name) => write!(f, "the invariant \"{name}\""),
+            Self::InvariantPanicked(name) => write!(f, "the invariant \"{name}\" panicked"),
+            Self::NeverHappened(name) => write!(f, "\"{name}\" never happened"),
+            Self::Livelock => f.write_str("the world never comes to rest"),
+            Self::Halted => f.write_str("a worker cannot go on"),
+            Self::Nondeterminism => f.write_str("the code does not do the same twice"),
+        }
+    }
+}
+
+/// What was violated, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// What was violated.
+    pub breach: Breach,
+    /// How, as a sentence or two.
+    pub detail: String,
+}
+
+impl Violation {
+    fn of(property: Property, detail: String) -> Self {
+        Self { breach: Breach::Property(property), detail }
+    }
+}
+
+/// What the durable states say of each message, sorted by endpoint and message: the marks it has,
+/// each with how often the same state has one. Several items may hold the same history, as the
+/// events of a stream do.
+struct Marks<'a>(Vec<(&'a Mark, usize)>);
+
+impl<'a> Marks<'a> {
+    fn in_state(state: &'a State) -> Self {
+        let trails = state.parts.items.all().iter().filter_map(|record| record.trail.as_ref());
+        let mut marks = Vec::new();
+        for trail in trails {
+            for mark in trail.marks() {
+                let same = trail.marks().iter().filter(|other| name(other) == name(mark));
+                marks.push((mark, same.count()));
+            }
+        }
+        marks.sort_by_key(|(mark, _)| name(mark));
+        Self(marks)
+    }
+
+    /// The marks of each message that has any.
+    fn by_message(&self) -> impl Iterator<Item = (&'a str, &'a str, &[(&'a Mark, usize)])> {
+        let groups = self.0.chunk_by(|(one, _), (other, _)| name(one) == name(other));
+        groups.map(|marks| {
+            let (endpoint, message) = name(marks[0].0);
+            (endpoint, message, marks)
+        })
+    }
+
+    /// The marks of one message.
+    fn of(&self, endpoint: &str, message: &str) -> &[(&'a Mark, usize)] {
+        let wanted = (endpoint, message);
+        let from = self.0.partition_point(|(mark, _)| name(mark) < wanted);
+        let to = self.0.partition_point(|(mark, _)| name(mark) <= wanted);
+        &self.0[from..to]
+    }
+
+    fn has(&self, endpoint: &str, message: &str) -> bool {
+        !self.of(endpoint, message).is_empty()
+    }
+}
+
+fn name(mark: &Mark) -> (&str, &str) {
+    (&mark.endpoint, &mark.message)
+}
+
+/// Judges what must hold in every state.
+pub(crate) fn always(model: &Model, state: &State) -> Option<Violation> {
+    let marks = Marks::in_state(state);
+    let judges: [fn(&State, &Marks<'_>) -> Option<Violation>; 4] =
+        [changed_once, seen_once, justified, no_dead_letter_was_processed];
+    // A protocol without memory cannot know what it has processed.
+    let count = if model.judges(Property::AtMostOneStateChange) { 4 } else { 3 };
+    // One property that is not judged must not hide another.
+    let violation = judges[..count]
+        .iter()
+        .filter_map(|judge| judge(state, &marks))
+        .find(|violation| is_judged(model, violation));
+    violation.or_else(|| of_user(model, state, When::Always))
+}
+
+fn is_judged(model: &Model, violation: &Violation) -> bool {
+    match violation.breach {
+        Breach::Property(property) => model.judges(property),
+        _ => true,
+    }
+}
+
+fn changed_once(state: &State, marks: &Marks<'_>) -> Option<Violation> {
+    for (endpoint, message, of_message) in marks.by_message() {
+        let name = || phrases::message(message);
+        let times = of_message.iter().map(|(_, times)| *times).max().unwrap_or(0);
+        let detail = if times > 1 {
+            format!("message {} changed its state at {endpoint} {times} times.", name())
+        } else if state.monitor.is_discarded(endpoint, message) {
+            format!("message {} was discarded, and processed at {endpoint} all the same.", name())
+        } else {
+            continue;
+        };
+        return Some(Violation::of(Property::AtMostOneStateChange, detail));
+    }
+    None
+}
+
+fn seen_once(state: &State, _: &Marks<'_>) -> Option<Violation> {
+    // Few things are visible in a world: looking through them is quicker than a map of them.
+    let all = state.monitor.visible();
+    for (at, visible) in all.iter().enumerate() {
+        let before = &all[..at];
+        if let Some(first) = before.iter().rfind(|seen| is_same_effect(seen, visible))
+            && (first.identity, first.content) != (visible.identity, visible.content)
+        {
+            let two = if first.identity == visible.identity { "contents" } else { "identities" };
+            let (what, one, other) = (effect(visible), describe(first), describe(visible));
+            let detail = format!("{what} is visible with two {two}: {one}, and {other}.");
+            return Some(Violation::of(Property::AtMostOneEffect, detail));
+        }
+        let is_other =
+            |seen: &&Arc<Visible>| seen.identity == visible.identity && seen.of != visible.of;
+        if let Some(first) = before.iter().find(is_other) {
+            let (one, other) = (effect(first), effect(visible));
+            let detail = format!(
+                "{one} and {other} are visible under one identity, so that a receiver takes them \
+                 for one: {}, and {}.",
+                describe(first),
+                describe(visible)
+            );
+            return Some(Violation::of(Property::AtMostOneEffect, detail));
+        }
+    }
+    let all = state.monitor.wrote();
+    for (at, wrote) in all.iter().enumerate() {
+        let is_it = |before: &Wrote| {
+            (&before.object, &before.message, &before.endpoint)
+                == (&wrote.object, &wrote.message, &wrote.endpoint)
+        };
+        if all[..at].iter().any(is_it) {
+            let detail = format!(
+                "attempts on message {} at {} wrote different contents to the object {}.",
+                phrases::message(&wrote.message),
+                wrote.endpoint,
+                wrote.object
+            );
+            return Some(Violation::of(Property::AtMostOneEffect, detail));
+        }
+    }
+    None
+}
+
+/// Whether two visible messages are one effect. What is published may be sent to each subscriber by
+/// itself: then it is one effect for each.
+fn is_same_effect(one: &Visible, other: &Visible) -> bool {
+    let is_same_receiver = match (&one.sent.to, &other.sent.to) {
+        (Destination::Endpoint(one), Destination::Endpoint(other)) => one == other,
+        _ => true,
+    };
+    one.of == other.of && (is_same_receiver || !one.of.is_published)
+}
+
+fn justified(state: &State, marks: &Marks<'_>) -> Option<Violation> {
+    for visible in state.monitor.visible() {
+        let of = &visible.of;
+        // The words are for people: they are looked for when there is something to say.
+        let told = || (describe(visible), phrases::message(&of.message));
+        let committed = marks.of(&of.endpoint, &of.message);
+        if committed.is_empty() {
+            let (what, message) = told();
+            let detail = format!(
+                "{what} is visible, but no durable state at {} stems from message {message}, whose \
+                 effect it is.{}",
+                of.endpoint,
+                unreadable(state)
+            );
+            return Some(Violation::of(Property::NoGhostEffects, detail));
+        }
+        let mut declared = committed.iter().filter_map(|(mark, _)| mark.effects.get(of.position));
+        if !declared.clone().any(|declared| declared.content == visible.content) {
+            let (what, message) = told();
+            let words = declared.find_map(|declared| port::words_for(declared.content));
+            let decided = words.unwrap_or_else(|| "not to send it".to_owned());
+            let detail = format!(
+                "{what} is visible, but the attempt on message {message} whose state is durable at \
+                 {} decided: {decided}.",
+                of.endpoint
+            );
+            return Some(Violation::of(Property::ConsistentStateAndEffects, detail));
+        }
+    }
+    None
+}
+
+/// Advice where a protocol writes states in a way that is not understood here.
+fn unreadable(state: &State) -> &'static str {
+    let is_entity = |record: &&Arc<Record>| record.item.key.space == Space::Entity;
+    let mut entities = state.parts.items.all().iter().filter(is_entity).peekable();
+    if entities.peek().is_some() && entities.all(|record| record.trail.is_none()) {
+        " The checker recognises no state in any entity's item: see \"your own protocol\" in \
+         docs/checking.md."
+    } else {
+        ""
+    }
+}
+
+/// An effect by its place among those of its message.
+fn effect(visible: &Visible) -> String {
+    let of = &visible.of;
+    let message = phrases::message(&of.message);
+    format!("effect {} of message {message} at {}", of.position + 1, of.endpoint)
+}
+
+fn no_dead_letter_was_processed(state: &State, _: &Marks<'_>) -> Option<Violation> {
+    let (endpoint, message) = state.monitor.misparked().first()?;
+    let message = phrases::message(message);
+    let detail = format!(
+        "message {message} was dead-lettered at {endpoint}, though an attempt on it was committed."
+    );
+    Some(Violation::of(Property::NoLostMessages, detail))
+}
+
+fn describe(visible: &Visible) -> String {
+    phrases::outgoing(&visible.sent)
+}
+
+/// Judges a state in which faults have stopped and nothing is left to do.
+pub(crate) fn finally(model: &Model, state: &State) -> Option<Violation> {
+    let marks = Marks::in_state(state);
+    let all = [
+        lost_message(model, state, &marks),
+        lost_effect(model, state, &marks),
+        garbage(model, state),
+        left_outside(state, &marks),
+    ];
+    all.into_iter()
+        .flatten()
+        .find(|violation| is_judged(model, violation))
+        .or_else(|| of_user(model, state, When::Finally))
+}
+
+/// Whether a message has changed its state.
+pub(crate) fn is_processed(state: &State, endpoint: &str, message: &str) -> bool {
+    Marks::in_state(state).has(endpoint, message)
+}
+
+/// Every message that must have had its state change: those sent from outside, and all that is
+/// visible and goes to an endpoint of this world.
+fn expected(model: &Model, state: &State) -> Vec<(String, String)> {
+    let visible = state.monitor.visible().iter().map(|visible| &visible.sent);
+    let mut names = Vec::new();
+    for outgoing in model.messages.iter().chain(visible) {
+        for endpoint in model.routes.receivers(outgoing) {
+            if model.site(endpoint).is_some() {
+                let message = semel_core::protocols::message_key(&outgoing.envelope);
+                names.push((endpoint.to_owned(), message));
+            }
+        }
+    }
+    names
+}
+
+fn lost_message(model: &Model, state: &State, marks: &Marks<'_>) -> Option<Violation> {
+    for (endpoint, message) in expected(model, state) {
+        if marks.has(&endpoint, &message) || state.monitor.is_unwanted(&endpoint, &message) {
+            continue;
+        }
+        let dead = state.parts.queue.all().iter().find_map(|queued| match &queued.fate {
+            Fate::Dead { reason }
+                if queued.carried.endpoint == endpoint && queued.carried.identity == message =>
+            {
+                Some(reason.0)
+            }
+            _ => None,
+        });
+        let excuse = match dead {
+            Some(DeadReason::Undecodable) => true,
+            Some(DeadReason::HandlerFailed) => state.monitor.has_failed(&endpoint, &message),
+            // Worker after worker died with it: its handler is taken to be what ends them.
+            Some(DeadReason::Abandoned) => true,
+            _ => false,
+        };
+        if excuse {
+            continue;
+        }
+        let fate = match dead {
+            Some(reason) => {
+                format!("it is a dead letter ({reason}), and its handler is not to blame")
+            }
+            None => "it is in no queue and no state".to_owned(),
+        };
+        let message = phrases::message(&message);
+        let hint = unreadable(state);
+        let detail =
+            format!("message {message} never changed its state at {endpoint}: {fate}.{hint}");
+        return Some(Violation::of(Property::NoLostMessages, detail));
+    }
+    None
+}
+
+fn lost_effect(model: &Model, state: &State, marks: &Marks<'_>) -> Option<Violation> {
+    for (endpoint, message, of_message) in marks.by_message() {
+        let effects = of_message.iter().flat_map(|(mark, _)| mark.effects.iter().enumerate());
+        for (position, declared) in effects {
+            let is_it = |visible: &&Arc<Visible>| {
+                visible.of.endpoint == *endpoint
+                    && visible.of.message == *message
+                    && visible.of.position == position
+                    && visible.content == declared.content
+            };
+            let seen = state.monitor.visible().iter().filter(is_it);
+            if is_out(model, declared, seen) {
+                continue;
+            }
+            let words = port::words_for(declared.content);
+            let what = words.map_or_else(String::new, |words| format!(" ({words})"));
+            let (name, number) = (phrases::message(message), position + 1);
+            let detail = format!(
+                "effect {number} of message {name}{what} is committed with the state at {endpoint}, \
+                 but never becomes visible."
+            );
+            return Some(Violation::of(Property::NoLostEffects, detail));
+        }
+    }
+    None
+}
+
+/// Whether an effect is visible to all it is for.
+fn is_out<'a>(
+    model: &Model,
+    declared: &Declared,
+    seen: impl Iterator<Item = &'a Arc<Visible>> + Clone,
+) -> bool {
+    let Some(kind) = &declared.published else { return seen.clone().next().is_some() };
+    let goes_to = |to: &Destination| seen.clone().any(|visible| visible.sent.to == *to);
+    let subscribers = model.routes.subscribers.iter().filter(|(subscribed, _)| subscribed == kind);
+    let mut receivers = subscribers.map(|(_, name)| Destination::Endpoint(name.clone()));
+    goes_to(&Destination::Subscribers) || receivers.all(|to| goes_to(&to))
+}
+
+/// What attempts wrote outside, though none on their message is committed.
+fn left_outside(state: &State, marks: &Marks<'_>) -> Option<Violation> {
+    let left = state.monitor.wrote().iter().find(|wrote| {
+        !marks.has(&wrote.endpoint, &wrote.message)
+            && state.parts.outside.get(&wrote.object).is_some_and(|object| wrote.is(object))
+    })?;
+    let (object, message) = (&left.object, phrases::message(&left.message));
+    let detail = format!(
+        "the object {object} remains outside, though no attempt on message {message}, for which it \
+         was written, is committed."
+    );
+    Some(Violation::of(Property::NoGarbage, detail))
+}
+
+fn garbage(model: &Model, state: &State) -> Option<Violation> {
+    let remains = |record: &&Arc<Record>| {
+        let space = record.item.key.space;
+        record.kept_until_ms.is_none() && space != Space::Entity && !model.keeps.contains(&space)
+    };
+    let items = state.parts.items.all();
+    let detail = match items.iter().find(remains) {
+        Some(left) => {
+            let name = phrases::item(&left.item.key);
+            format!("the item {name} remains for good, though all attempts have ended.")
+        }
+        None => {
+            let max = model.bookkeeping_max?;
+            let (bytes, left) = items.iter().find_map(|record| {
+                let bytes = crate::tag::bytes_beside_state(&record.item.value)?;
+                (bytes > max).then_some((bytes, record))
+            })?;
+            let name = phrases::item(&left.item.key);
+            format!("{name} holds {bytes} bytes beside its state, and the bound is {max}.")
+        }
+    };
+    Some(Violation::of(Property::NoGarbage, detail))
+}
+
+fn of_user(model: &Model, state: &State, when: When) -> Option<Violation> {
+    let view = View(state);
+    for invariant in model.invariants.iter().filter(|invariant| invariant.when == when) {
+        let holds = std::panic::catch_unwind(AssertUnwindSafe(|| (invariant.holds)(&view)));
+        match holds {
+            Ok(true) => {}
+            Ok(false) => {
+                let detail = format!("it does not hold here: {}", entities(&view));
+                return Some(Violation {
+                    breach: Breach::Invariant(invariant.name.clone()),
+                    detail,
+                });
+            }
+            Err(panic) => {
+                let detail = format!("it panicked: {}", semel_core::host::panic_text(&*panic));
+                let breach = Breach::InvariantPanicked(invariant.name.clone());
+                return Some(Violation { breach, detail });
+            }
+        }
+    }
+    None
+}
+
+fn entities(view: &View<'_>) -> String {
+    let texts = view.entity_texts();
+    if texts.is_empty() {
+        return "no entity has a state.".to_owned();
+    }
+    texts
+        .into_iter()
+        .map(|(name, state)| format!("{name} = {state}"))
+        .collect::<Vec<_>>()
+        .join("; ")
+}

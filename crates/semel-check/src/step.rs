@@ -1,0 +1,366 @@
+//! One move of the world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use semel_core::broker::Settlement;
+use semel_core::store::QueueHome;
+
+use crate::hash;
+use crate::model::Model;
+use crate::monitor::Wrote;
+use crate::moves::{Move, Outcome};
+use crate::parts::{Fate, Parts};
+use crate::state::{By, Flying, Slot, State};
+use crate::task::call::{Answer, Call};
+use crate::task::port::Surroundings;
+use crate::task::{Diverged, End, Node, Start, Tasks};
+
+/// A lease that nothing but a move ends.
+const FOREVER_MS: i64 = i64::MAX;
+
+/// Why the world cannot go on.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// The code under test did not do the same twice.
+    Diverged(Box<Diverged>),
+    /// A task ended in a way that no host survives.
+    Ended { end: End, task: String },
+}
+
+impl From<Box<Diverged>> for Halt {
+    fn from(diverged: Box<Diverged>) -> Self {
+        Self::Diverged(diverged)
+    }
+}
+
+/// The world at its beginning.
+pub(crate) fn beginning(model: &Model) -> State {
+    let mut parts = Parts::new(&model.routes, model.stale_reads());
+    for message in &model.messages {
+        parts.queue.send(message, &model.routes, model.epoch.unix_ms());
+    }
+    State {
+        parts,
+        slots: vec![None; model.workers + 2],
+        flying: Vec::new(),
+        monitor: crate::monitor::Monitor::default(),
+        now: model.epoch,
+        deployed: vec![0; model.cast.sites.len()].into(),
+        window_passed: false,
+        faults: 0,
+    }
+}
+
+/// What the world looks like after a move; `None` if the move is not possible, or changes nothing
+/// that another would not.
+pub(crate) fn step(
+    model: &Model,
+    tasks: &mut Tasks,
+    state: &State,
+    choice: Move,
+    cost: u32,
+) -> Result<Option<State>, Halt> {
+    let mut next = state.clone();
+    next.faults += cost;
+    let mut world = Stepping { model, tasks, state: &mut next };
+    Ok(world.make(choice)?.map(|()| next))
+}
+
+struct Stepping<'a> {
+    model: &'a Model,
+    tasks: &'a mut Tasks,
+    state: &'a mut State,
+}
+
+type Made = Result<Option<()>, Halt>;
+
+impl Stepping<'_> {
+    fn make(&mut self, choice: Move) -> Made {
+        match choice {
+            Move::Deliver { message, late } => {
+                if late {
+                    self.state.now = self.state.now.after(self.model.later_by);
+                }
+                self.deliver(message)
+            }
+            Move::Answer { slot, call, outcome } => self.answer(slot, call, outcome),
+            Move::Crash { slot, in_flight } => Ok(self.crash(slot, in_flight)),
+            Move::EndLease { message } => Ok(self.find(message).map(|at| {
+                self.state.parts.queue.end_lease(at);
+            })),
+            Move::Land { write } => Ok(self.land(write)),
+            Move::Duplicate { message } => Ok(self.find(message).map(|at| {
+                let carried = self.state.parts.queue.all()[at].carried.clone();
+                let now_ms = self.state.now.unix_ms();
+                self.state.parts.queue.put(carried, now_ms, now_ms);
+            })),
+            Move::PassWindow => {
+                self.state.window_passed = true;
+                self.state.now = self.state.now.after(Duration::from_secs(3_650 * 86_400));
+                Ok(Some(()))
+            }
+            Move::Vanish { item } => Ok(self.vanish(item)),
+            Move::Replay { message } => Ok(self.find(message).map(|at| {
+                let receipt = self.state.parts.queue.all()[at].receipt();
+                let replay = Settlement::Release { after: Duration::ZERO };
+                self.state.parts.queue.settle(&receipt, &replay, self.state.now.unix_ms());
+            })),
+            Move::Discard { message } => self.discard(message),
+            Move::Deploy { site } => {
+                Arc::make_mut(&mut self.state.deployed)[site] += 1;
+                Ok(Some(()))
+            }
+            Move::Finish { site } => {
+                let slot = self.state.finisher();
+                let version = usize::from(self.state.deployed[site]);
+                let start = Start::Finish { site, version };
+                let node = self.tasks.begin(start, self.surroundings(0))?;
+                self.place(slot, node, 0)
+            }
+        }
+    }
+
+    fn find(&self, message: hash::Print) -> Option<usize> {
+        self.state.parts.queue.all().iter().position(|queued| queued.name == message)
+    }
+
+    fn surroundings(&self, epoch: u32) -> Surroundings {
+        Surroundings { epoch, ..Surroundings::at(self.state.now) }
+    }
+
+    fn deliver(&mut self, message: hash::Print) -> Made {
+        let workers = self.state.worker_count();
+        let idle = self.state.slots[..workers].iter().position(Option::is_none);
+        let (Some(slot), Some(at)) = (idle, self.find(message)) else { return Ok(None) };
+        let queued = self.state.parts.queue.deliver(at, FOREVER_MS);
+        let Some(site) = self.model.site(&queued.carried.endpoint) else { return Ok(None) };
+        let start = Start::Process {
+            site,
+            version: usize::from(self.state.deployed[site]),
+            message: queued.carried.clone(),
+            receipt: queued.receipt(),
+            delivery: queued.delivery(),
+            deliveries: queued.deliveries,
+            failures: queued.failures.clone(),
+            failure_count: queued.failure_count,
+            attempts: 0,
+        };
+        let node = self.tasks.begin(start, self.surroundings(0))?;
+        self.place(slot, node, 0)
+    }
+
+    fn discard(&mut self, message: hash::Print) -> Made {
+        let Some(at) = self.find(message) else { return Ok(None) };
+        let queued = self.state.parts.queue.all()[at].clone();
+        let Some(site) = self.model.site(&queued.carried.endpoint) else { return Ok(None) };
+        let (message, receipt) = (queued.carried.clone(), queued.receipt());
+        self.state.monitor.note_discarding(&message.endpoint, &message.identity);
+        let version = usize::from(self.state.deployed[site]);
+        let start = Start::Discard { site, version, message, receipt };
+        let node = self.tasks.begin(start, self.surroundings(0))?;
+        self.place(self.state.person(), node, 0)
+    }
+
+    /// Puts a task that has moved on where it belongs, and draws the conclusions if it ended.
+    fn place(&mut self, slot: usize, node: Arc<Node>, epoch: u32) -> Made {
+        let task = Slot { node, epoch };
+        if let (true, Some((endpoint, message))) = (task.node.uses.handler_failed, task.message()) {
+            self.state.monitor.note_failed(endpoint, message);
+        }
+        for call in &task.node.dropped {
+            if call.is_write() {
+                self.state.flying.push(Flying::new(call.clone(), task.origin()));
+            }
+        }
+        self.state.slots[slot] = None;
+        match &task.node.end {
+            None => self.state.slots[slot] = Some(task),
+            Some(End::Over) => {}
+            Some(End::Discarded) => {
+                if let Some((endpoint, message)) = task.message()
+                    && !self.is_committed(endpoint, message)
+                {
+                    self.state.monitor.note_discarded(endpoint, message);
+                }
+            }
+            Some(End::Again { attempts }) => return self.again(slot, &task, *attempts),
+            Some(end @ (End::Stopped(_) | End::Panicked(_) | End::Stuck)) => {
+                let task = task.node.start.describe();
+                return Err(Halt::Ended { end: end.clone(), task });
+            }
+        }
+        Ok(Some(()))
+    }
+
+    fn is_committed(&self, endpoint: &str, message: &str) -> bool {
+        self.state.parts.items.all().iter().any(|record| {
+            record.trail.as_ref().is_some_and(|trail| trail.of(endpoint, message).is_some())
+        })
+    }
+
+    /// Begins another round on the same delivery.
+    fn again(&mut self, slot: usize, task: &Slot, failed: u32) -> Made {
+        let mut start = (*task.node.start).clone();
+        if let Start::Process { attempts, .. } = &mut start {
+            *attempts = failed;
+        }
+        let epoch = task.epoch + u32::from(task.node.drew);
+        let node = self.tasks.begin(start, self.surroundings(epoch))?;
+        if node.end.is_some() {
+            // A round without a single call would begin anew forever.
+            let (end, task) = (End::Stuck, task.node.start.describe());
+            return Err(Halt::Ended { end, task });
+        }
+        self.place(slot, node, epoch)
+    }
+
+    fn answer(&mut self, slot: usize, number: u32, outcome: Outcome) -> Made {
+        let Some(task) = self.state.slots[slot].take() else { return Ok(None) };
+        let Some(pending) = task.node.pending.iter().find(|call| call.number == number) else {
+            return Ok(None);
+        };
+        let (call, by) = (pending.call.clone(), task.by());
+        let answer = match outcome {
+            Outcome::Normal | Outcome::HandlerFails => self.perform(&call, by),
+            Outcome::Lost => Answer::Nothing,
+            Outcome::ReplyLost => match self.perform(&call, by) {
+                // A refusal is the same as a lost request.
+                Answer::Written(crate::parts::Written::Refused(..)) => return Ok(None),
+                _ => Answer::Nothing,
+            },
+            Outcome::Late => {
+                self.state.flying.push(Flying::new(call, task.origin()));
+                Answer::Nothing
+            }
+            Outcome::Repeated => {
+                let answer = self.perform(&call, by);
+                self.state.flying.push(Flying::new(call, task.origin()));
+                answer
+            }
+            Outcome::SentPart(count) => match &*call {
+                Call::Send(messages) => {
+                    let part = Call::Send(messages[..count].to_vec());
+                    self.perform(&part, by);
+                    Answer::Sent((0..messages.len()).map(|at| at < count).collect())
+                }
+                _ => return Ok(None),
+            },
+            Outcome::Stale => match self.stale(&call) {
+                Some(answer) => answer,
+                None => return Ok(None),
+            },
+        };
+        let handler_fails = outcome == Outcome::HandlerFails;
+        let surroundings = Surroundings { handler_fails, ..self.surroundings(task.epoch) };
+        let node = self.tasks.advance(&task.node, number, answer, surroundings)?;
+        if handler_fails && !node.uses.handler {
+            return Ok(None);
+        }
+        self.place(slot, node, task.epoch)
+    }
+
+    fn stale(&self, call: &Call) -> Option<Answer> {
+        let Call::Read(key) = call else { return None };
+        self.state.parts.items.stale(key).map(Answer::Item)
+    }
+
+    fn crash(&mut self, slot: usize, in_flight: bool) -> Option<()> {
+        let task = self.state.slots[slot].take()?;
+        if in_flight {
+            for pending in task.node.pending.iter().filter(|pending| pending.call.is_write()) {
+                self.state.flying.push(Flying::new(pending.call.clone(), task.origin()));
+            }
+        }
+        Some(())
+    }
+
+    fn land(&mut self, write: hash::Print) -> Option<()> {
+        let at = self.state.flying.iter().position(|flying| flying.print == write)?;
+        let flying = self.state.flying.swap_remove(at);
+        self.perform(&flying.call, flying.of.by());
+        Some(())
+    }
+
+    fn vanish(&mut self, item: hash::Print) -> Option<()> {
+        let items = &mut self.state.parts.items;
+        let found = items.all().iter().find(|record| hash::key(&record.item.key) == item);
+        let key = found?.item.key.clone();
+        items.delete(&key);
+        Some(())
+    }
+
+    /// Whether a copy of the message is a dead letter.
+    fn is_dead(&self, by: By<'_>) -> bool {
+        let Some((endpoint, message)) = by.message else { return false };
+        self.state.parts.queue.all().iter().any(|queued| {
+            matches!(queued.fate, Fate::Dead { .. })
+                && queued.carried.identity == message
+                && queued.carried.endpoint == endpoint
+        })
+    }
+
+    /// Where the queue lives in the store, parking can be refused at the moment of a commit.
+    /// Elsewhere it must be refused by whoever has seen one.
+    fn judge_parking(&mut self, by: By<'_>) {
+        let Some((endpoint, message)) = by.message else { return };
+        let is_inside = self.model.cast.store.queue == QueueHome::Inside;
+        if by.knows || is_inside && self.is_committed(endpoint, message) {
+            self.state.monitor.note_misparked(endpoint, message);
+        }
+    }
+
+    /// Does what a call asks for, and tells what comes of it.
+    fn perform(&mut self, call: &Call, by: By<'_>) -> Answer {
+        let dead_before = self.is_dead(by);
+        let answer = self.perform_alone(call, by);
+        if !dead_before && self.is_dead(by) {
+            self.judge_parking(by);
+        }
+        answer
+    }
+
+    fn perform_alone(&mut self, call: &Call, by: By<'_>) -> Answer {
+        let now_ms = self.state.now.unix_ms();
+        let (parts, monitor) = (&mut self.state.parts, &mut self.state.monitor);
+        let routes = &self.model.routes;
+        match call {
+            Call::Read(key) => Answer::Item(parts.items.read(key).cloned()),
+            Call::List(page) => Answer::Items(parts.items.list(page)),
+            Call::Write(changes) => {
+                let written = parts.write(changes, &self.model.cast.store, routes, now_ms);
+                if let crate::parts::Written::Applied(_) = written {
+                    for change in changes {
+                        if let semel_core::store::Change::Enqueue(outgoing) = change {
+                            monitor.see(outgoing);
+                        }
+                    }
+                }
+                Answer::Written(written)
+            }
+            Call::Settle(receipt, settlement) => {
+                Answer::Settled(parts.queue.settle(receipt, settlement, now_ms))
+            }
+            Call::Send(messages) => {
+                for outgoing in messages {
+                    parts.queue.send(outgoing, routes, now_ms);
+                    monitor.see(outgoing);
+                }
+                Answer::Sent(vec![true; messages.len()])
+            }
+            Call::Get(name) => Answer::Object(parts.outside.get(name).cloned()),
+            Call::Put(name, value) => {
+                parts.outside.put(name, value.as_ref());
+                if let (Some((endpoint, message)), Some(value)) = (by.message, value) {
+                    monitor.note_written(Wrote {
+                        endpoint: endpoint.to_owned(),
+                        message: message.to_owned(),
+                        object: name.clone(),
+                        content: Wrote::content_of(value),
+                    });
+                }
+                Answer::Done
+            }
+        }
+    }
+}

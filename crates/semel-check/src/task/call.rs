@@ -1,0 +1,209 @@
+//! What a task asks of the places, and what it is answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use semel_core::broker::{Outgoing, Receipt, Settlement};
+use semel_core::store::{Change, Expect, ItemKey, Page};
+
+use crate::hash::{self, Ink, Print};
+use crate::parts::{Carried, Record, Written};
+use crate::tag::Trail;
+use crate::trace::phrases;
+
+/// One call on a place: a choice point.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Read(ItemKey),
+    List(Page),
+    Write(Vec<Change>),
+    Settle(Receipt, Settlement),
+    Send(Vec<Outgoing>),
+    /// An object outside, by name; the write of a handler itself.
+    Get(String),
+    Put(String, Option<Bytes>),
+}
+
+/// What came of a call.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Item(Option<Arc<Record>>),
+    Items(Vec<Arc<Record>>),
+    Written(Written),
+    /// Whether the receipt still counted.
+    Settled(bool),
+    /// For each message whether it was sent for sure.
+    Sent(Vec<bool>),
+    Object(Option<Bytes>),
+    Done,
+    /// No answer came.
+    Nothing,
+}
+
+impl Call {
+    pub(crate) fn print(&self) -> Print {
+        let mut ink = Ink::new(11);
+        match self {
+            Self::Read(key) => ink.add((0_u8, key)),
+            Self::List(page) => ink.add((1_u8, page.space, &page.after, page.limit)),
+            Self::Write(changes) => {
+                ink.add((2_u8, changes.len()));
+                changes.iter().for_each(|change| hash::change(&mut ink, change));
+            }
+            Self::Settle(receipt, settlement) => {
+                ink.add((3_u8, receipt));
+                hash::settlement(&mut ink, settlement);
+            }
+            Self::Send(messages) => {
+                ink.add((4_u8, messages.len()));
+                messages.iter().for_each(|message| hash::outgoing(&mut ink, message));
+            }
+            Self::Get(name) => ink.add((5_u8, name)),
+            Self::Put(name, value) => ink.add((6_u8, name, value.as_deref())),
+        }
+        ink.print()
+    }
+
+    /// The call with everything in it.
+    pub(crate) fn in_full(&self) -> String {
+        let mut text = self.describe();
+        match self {
+            Self::Send(messages) => {
+                messages.iter().for_each(|message| text.push_str(&in_brackets(message)));
+            }
+            Self::Write(changes) => {
+                changes.iter().for_each(|change| text.push_str(&contents(change)));
+            }
+            _ => {}
+        }
+        text
+    }
+
+    /// Whether it changes anything.
+    pub(crate) fn is_write(&self) -> bool {
+        match self {
+            Self::Read(_) | Self::List(_) | Self::Get(_) => false,
+            Self::Write(_) | Self::Settle(..) | Self::Send(_) | Self::Put(..) => true,
+        }
+    }
+
+    /// The call as a reader of a trace sees it.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Read(key) => format!("read {}", short(key)),
+            Self::List(page) => format!("list {}", page.space.name()),
+            Self::Write(changes) => {
+                let changes: Vec<String> = changes.iter().map(describe_change).collect();
+                let is_batch = if changes.len() > 1 { "all or nothing: " } else { "" };
+                format!("{is_batch}{}", changes.join(" + "))
+            }
+            Self::Settle(_, settlement) => describe_settlement(settlement),
+            Self::Send(messages) => {
+                let messages: Vec<String> = messages.iter().map(phrases::posted).collect();
+                format!("send {}", messages.join(" + "))
+            }
+            Self::Get(name) => format!("get object {name}"),
+            Self::Put(name, Some(value)) => format!("put object {name} = {}", excerpt(value)),
+            Self::Put(name, None) => format!("delete object {name}"),
+        }
+    }
+}
+
+/// What a change puts where it goes.
+fn contents(change: &Change) -> String {
+    match change {
+        Change::Enqueue(message) => in_brackets(message),
+        Change::Put { key, value, .. } => {
+            let value = crate::tag::state_in(value).unwrap_or_else(|| value.clone());
+            format!(" [{} = {}]", short(key), String::from_utf8_lossy(&value))
+        }
+        Change::Delete { .. } | Change::Settle { .. } => String::new(),
+    }
+}
+
+fn in_brackets(message: &Outgoing) -> String {
+    format!(" [{}]", describe_outgoing(message))
+}
+
+/// An item's name for a reader.
+pub(crate) fn short(key: &ItemKey) -> String {
+    phrases::item(key)
+}
+
+fn describe_change(change: &Change) -> String {
+    match change {
+        Change::Put { key, expect, .. } => format!("write {}{}", short(key), condition(expect)),
+        Change::Delete { key, expect } => format!("delete {}{}", short(key), condition(expect)),
+        Change::Enqueue(message) => format!("send {}", phrases::posted(message)),
+        Change::Settle { settlement, .. } => describe_settlement(settlement),
+    }
+}
+
+fn condition(expect: &Expect) -> String {
+    match expect {
+        Expect::Absent => " if absent".to_owned(),
+        Expect::Version(version) => format!(" if still v{}", version.as_str()),
+        Expect::Anything => String::new(),
+    }
+}
+
+fn describe_settlement(settlement: &Settlement) -> String {
+    match settlement {
+        Settlement::Ack => "ack the message".to_owned(),
+        Settlement::Release { .. } => "give the message back".to_owned(),
+        Settlement::Retry { .. } => "have the message tried again later".to_owned(),
+        Settlement::DeadLetter { reason, .. } => {
+            format!("park the message as a dead letter ({reason})")
+        }
+    }
+}
+
+/// A message with its data, its identity and its receiver.
+pub(crate) fn describe_outgoing(outgoing: &Outgoing) -> String {
+    phrases::outgoing(outgoing)
+}
+
+/// The beginning of some bytes, as text.
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.into_owned(),
+    }
+}
+
+impl Answer {
+    /// Whether it holds a state that stems from the message.
+    pub(crate) fn shows(&self, message: &Carried) -> bool {
+        let stems = |record: &Arc<Record>| {
+            let mark =
+                |trail: &Arc<Trail>| trail.of(&message.endpoint, &message.identity).is_some();
+            record.trail.as_ref().is_some_and(mark)
+        };
+        match self {
+            Self::Item(record) => record.as_ref().is_some_and(stems),
+            Self::Items(records) => records.iter().any(stems),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn print(&self) -> Print {
+        let mut ink = Ink::new(12);
+        match self {
+            Self::Item(record) => ink.add((0_u8, record.as_ref().map(|record| record.print))),
+            Self::Items(records) => {
+                ink.add((1_u8, records.len()));
+                records.iter().for_each(|record| ink.add(record.print));
+            }
+            Self::Written(Written::Applied(versions)) => ink.add((2_u8, versions)),
+            Self::Written(Written::Conflict(at)) => ink.add((3_u8, at)),
+            Self::Written(Written::Refused(_, reason)) => ink.add((4_u8, reason)),
+            Self::Settled(is_current) => ink.add((5_u8, is_current)),
+            Self::Sent(sent) => ink.add((6_u8, sent)),
+            Self::Object(object) => ink.add((7_u8, object.as_deref())),
+            Self::Done => ink.add(8_u8),
+            Self::Nothing => ink.add(9_u8),
+        }
+        ink.print()
+    }
+}

@@ -1,0 +1,146 @@
+//! How states, items and messages are named to a reader.
+
+use semel_core::broker::{Destination, Outgoing};
+use semel_core::context::{Effect, MessageEffect};
+use semel_core::handler::Decision;
+use semel_core::store::{ItemKey, Space};
+use serde_json::{Map, Value};
+
+use crate::parts::Queued;
+use crate::task::call::excerpt;
+
+/// Two states that are together no longer than this are shown whole.
+const WHOLE_MAX: usize = 64;
+
+/// Records of protocols that are no longer than this are shown.
+const BOOKKEEPING_MAX: usize = 40;
+
+/// Items are named without what every reader knows.
+pub(crate) fn item(key: &ItemKey) -> String {
+    let ItemKey { space, partition, key } = key;
+    match space {
+        Space::Entity => format!("entity {partition}/{key}"),
+        Space::Inbox => format!("inbox entry {partition}/{}", message(key)),
+        Space::Outbox => format!("outbox record {partition}/{}", message(key)),
+        space => format!("{} {partition}/{key}", space.name()),
+    }
+}
+
+/// A message, by source and id as protocols write them. The source `/outside` is that of every
+/// message a world begins with; identities made by Semel differ in their last letters.
+pub(crate) fn message(key: &str) -> String {
+    match key.split_once(' ') {
+        Some(("/outside", id)) => id.to_owned(),
+        Some((_, id)) if is_uuid(id) => short_id(id),
+        Some((source, id)) => format!("{id} of {source}"),
+        None => short_id(key),
+    }
+}
+
+/// The end of a long identity: those minted at one moment begin alike.
+pub(crate) fn short_id(id: &str) -> String {
+    match id.char_indices().rev().nth(7) {
+        Some((at, _)) if is_uuid(id) => format!("…{}", &id[at..]),
+        _ => id.to_owned(),
+    }
+}
+
+fn is_uuid(id: &str) -> bool {
+    let is_hex = |part: &str| part.chars().all(|letter| letter.is_ascii_hexdigit());
+    id.len() == 36 && id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(is_hex)
+}
+
+/// An effect as a handler declared it.
+pub(crate) fn declared(effect: &MessageEffect) -> String {
+    format!("{} to {}", content(effect.kind, &effect.data), receiver(&effect.to))
+}
+
+/// What a protocol's own record says, where it is a short text.
+pub(crate) fn bookkeeping(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) if (1..=BOOKKEEPING_MAX).contains(&text.len()) => format!(": {text}"),
+        _ => String::new(),
+    }
+}
+
+/// Which message it is; a doubled one also which copy.
+pub(crate) fn queued(queued: &Queued) -> String {
+    let name = message(&queued.carried.identity);
+    if queued.copy > 1 { format!("{name} (copy {})", queued.copy) } else { name }
+}
+
+/// A message with its type and its data, without its receiver.
+pub(crate) fn content(kind: &str, data: &[u8]) -> String {
+    if data.is_empty() { kind.to_owned() } else { format!("{kind} {}", excerpt(data)) }
+}
+
+/// A message on its way, with the identity by which its receiver would know it again.
+pub(crate) fn outgoing(outgoing: &Outgoing) -> String {
+    let envelope = crate::tag::plain(&outgoing.envelope);
+    let content = content(&envelope.kind, &envelope.data);
+    format!("{content} (id {}) to {}", short_id(&envelope.id), receiver(&outgoing.to))
+}
+
+/// The same without its data, which its handler's decision has shown before.
+pub(crate) fn posted(outgoing: &Outgoing) -> String {
+    let envelope = &outgoing.envelope;
+    format!("{} {} to {}", envelope.kind, short_id(&envelope.id), receiver(&outgoing.to))
+}
+
+/// A message that is in no queue of the world: whoever gets it there has it for good.
+pub(crate) fn gone_out(outgoing: &Outgoing) -> String {
+    let envelope = crate::tag::plain(&outgoing.envelope);
+    let data = if envelope.data.is_empty() { String::new() } else { excerpt(&envelope.data) };
+    let (kind, id, to) = (&envelope.kind, short_id(&envelope.id), receiver(&outgoing.to));
+    format!("{kind} {id} is out, at {to}: {data}")
+}
+
+pub(crate) fn receiver(to: &Destination) -> &str {
+    match to {
+        Destination::Endpoint(name) => name,
+        Destination::Subscribers => "its subscribers",
+    }
+}
+
+/// What became of some bytes. Of long ones that are JSON, what is different.
+pub(crate) fn difference(old: &[u8], new: &[u8]) -> String {
+    if old == new {
+        return format!("stays {}", excerpt(new));
+    }
+    let fields = |bytes| serde_json::from_slice::<Map<String, Value>>(bytes).ok();
+    if old.len() + new.len() > WHOLE_MAX
+        && let (Some(old), Some(new)) = (fields(old), fields(new))
+    {
+        return fields_changed(&old, &new);
+    }
+    format!("{} → {}", excerpt(old), excerpt(new))
+}
+
+fn fields_changed(old: &Map<String, Value>, new: &Map<String, Value>) -> String {
+    let text = |value: Option<&Value>| match value {
+        Some(value) => excerpt(value.to_string().as_bytes()),
+        None => "nothing".to_owned(),
+    };
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    let changed: Vec<String> = gone
+        .chain(new.keys())
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| format!("{name}: {} → {}", text(old.get(name)), text(new.get(name))))
+        .collect();
+    changed.join(", ")
+}
+
+/// What a handler decided, a line each.
+pub(crate) fn decision(before: Option<&[u8]>, decision: &Decision) -> String {
+    let mut lines = match before {
+        None => format!("nothing yet → {}", excerpt(&decision.state)),
+        Some(before) => difference(before, &decision.state),
+    };
+    for effect in &decision.effects {
+        if let Effect::Message(effect) = effect {
+            let (content, to) = (content(effect.kind, &effect.data), receiver(&effect.to));
+            lines.push_str(&format!("\nwants to send {content} to {to}"));
+        }
+    }
+    lines
+}

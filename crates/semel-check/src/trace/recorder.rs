@@ -1,0 +1,242 @@
+//! Runs a list of moves again, and writes down what happens.
+
+use semel_core::broker::Outgoing;
+use semel_core::store::{Change, QueueHome};
+
+use super::changes::changes;
+use super::tell::{Teller, Underway, call_of};
+use super::{Lane, LaneKind, Step, Trace, Weight, phrases};
+use crate::model::Model;
+use crate::moves::{self, Move, Outcome};
+use crate::parts::Written;
+use crate::state::{Flying, Slot, State};
+use crate::step;
+use crate::task::Tasks;
+use crate::task::call::Call;
+use crate::task::port::Note;
+
+/// Makes moves one after the other, and tells each.
+struct Recorder<'a> {
+    model: &'a Model,
+    tasks: &'a mut Tasks,
+    lanes: Vec<Lane>,
+    /// The label of the step that each slot is at.
+    labels: Vec<Option<String>>,
+    underway: Vec<Underway>,
+    steps: Vec<Step>,
+}
+
+impl Trace {
+    /// The run that these choices, and then these moves, make from the beginning.
+    pub(crate) fn record(model: &Model, tasks: &mut Tasks, choices: &[u16], tail: &[Move]) -> Self {
+        let mut state = step::beginning(model);
+        let mut recorder = Recorder::new(model, tasks, &state);
+        for choice in choices {
+            let all = moves::moves(model, &state);
+            let Some((step, cost)) = all.get(usize::from(*choice)) else { break };
+            match recorder.make(&state, *step, *cost) {
+                Some(next) => state = next,
+                None => break,
+            }
+        }
+        for step in tail {
+            match recorder.make(&state, *step, 0) {
+                Some(next) => state = next,
+                None => break,
+            }
+        }
+        recorder.finish()
+    }
+}
+
+impl<'a> Recorder<'a> {
+    fn new(model: &'a Model, tasks: &'a mut Tasks, state: &State) -> Self {
+        let lane = |name: String, kind| Lane { name, kind };
+        let mut lanes: Vec<Lane> = (1..=state.worker_count())
+            .map(|number| lane(format!("worker {number}"), LaneKind::Actor))
+            .collect();
+        lanes.push(lane("finisher".to_owned(), LaneKind::Actor));
+        lanes.push(lane("person".to_owned(), LaneKind::Actor));
+        let queue = match model.cast.store.queue {
+            QueueHome::Inside => "queue in store",
+            QueueHome::Elsewhere => "queue",
+        };
+        for place in ["store", queue, "outside"] {
+            lanes.push(lane(place.to_owned(), LaneKind::Place));
+        }
+        let labels = vec![None; state.slots.len()];
+        Self { model, tasks, lanes, labels, underway: Vec::new(), steps: Vec::new() }
+    }
+
+    /// Makes a move, and writes down what it was; `None` if it ends the world.
+    fn make(&mut self, state: &State, choice: Move, cost: u32) -> Option<State> {
+        let teller = Teller {
+            model: self.model,
+            state,
+            lanes: &self.lanes,
+            labels: &self.labels,
+            underway: &self.underway,
+        };
+        let mut told = teller.tell(choice);
+        told.weight = if cost > 0 { Weight::Fault } else { Weight::Normal };
+        told.busy = at_work(state);
+        let model = self.model;
+        let (made, notes) =
+            self.tasks.notes_of(|tasks| step::step(model, tasks, state, choice, cost));
+        match made {
+            Ok(Some(next)) => {
+                told.busy = at_work(&next);
+                told.changes = changes(&state.parts, &next.parts);
+                told.changes.extend(self.gone_out(state, choice));
+                self.note_underway(state, &next, told.from);
+                self.conclude(&mut told, state, &next, choice, notes);
+                self.steps.push(told);
+                Some(next)
+            }
+            Ok(None) => None,
+            Err(_) => {
+                self.steps.push(told);
+                None
+            }
+        }
+    }
+
+    /// Messages for endpoints beyond this world are in no queue of it: they are seen, and gone.
+    fn gone_out(&self, state: &State, choice: Move) -> Vec<String> {
+        let routes = &self.model.routes;
+        self.sent(state, choice)
+            .into_iter()
+            .filter(|outgoing| routes.receivers(outgoing).is_empty())
+            .map(|outgoing| format!("+ {}", phrases::gone_out(outgoing)))
+            .collect()
+    }
+
+    /// The messages that a move sends.
+    fn sent<'s>(&self, state: &'s State, choice: Move) -> Vec<&'s Outgoing> {
+        let (call, count) = match choice {
+            Move::Land { write } => {
+                let flying = state.flying.iter().find(|flying| flying.print == write);
+                (flying.map(|flying| &*flying.call), usize::MAX)
+            }
+            Move::Answer { slot, call, outcome } => {
+                let count = match outcome {
+                    Outcome::Lost | Outcome::Late => 0,
+                    Outcome::SentPart(count) => count,
+                    _ => usize::MAX,
+                };
+                (call_of(state, slot, call), count)
+            }
+            _ => (None, 0),
+        };
+        match call {
+            Some(Call::Send(messages)) => messages.iter().take(count).collect(),
+            Some(Call::Write(changes)) if count > 0 && self.applies(state, changes) => {
+                changes.iter().filter_map(enqueued).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn applies(&self, state: &State, changes: &[Change]) -> bool {
+        let (limits, routes) = (&self.model.cast.store, &self.model.routes);
+        let written = state.parts.clone().write(changes, limits, routes, state.now.unix_ms());
+        matches!(written, Written::Applied(_))
+    }
+
+    /// Remembers who made the requests that are on their way since this step.
+    fn note_underway(&mut self, before: &State, after: &State, slot: usize) {
+        for flying in &after.flying {
+            let is_it = |other: &Flying| other.print == flying.print;
+            let count = |state: &State| state.flying.iter().filter(|other| is_it(other)).count();
+            if count(after) > count(before) {
+                let step = self.steps.len() + 1;
+                self.underway.push(Underway { print: flying.print, slot, step });
+            }
+        }
+    }
+
+    /// What the task made of the step.
+    fn conclude(
+        &mut self,
+        told: &mut Step,
+        before: &State,
+        after: &State,
+        choice: Move,
+        notes: Vec<Note>,
+    ) {
+        let slot = match (choice, told.to) {
+            (Move::Answer { slot, .. } | Move::Crash { slot, .. }, _) => slot,
+            (Move::Deliver { .. }, Some((slot, _))) => slot,
+            (Move::Discard { .. }, _) => after.person(),
+            (Move::Finish { .. }, _) => after.finisher(),
+            _ => return,
+        };
+        let is_made_to_fail = matches!(choice, Move::Answer { outcome: Outcome::HandlerFails, .. });
+        for note in notes {
+            match note {
+                Note::Step(label) => self.labels[slot] = Some(label),
+                // The outcome of the step has told it already.
+                Note::Handler(_) if is_made_to_fail => {}
+                Note::Handler(text) => {
+                    told.notes.extend(text.lines().map(|line| format!("handler: {line}")));
+                }
+            }
+        }
+        let (name, of) = (&self.lanes[slot].name, work_of(before, after, slot));
+        match &after.slots[slot] {
+            None => {
+                self.labels[slot] = None;
+                if !matches!(choice, Move::Crash { .. }) {
+                    told.notes.push(format!("{name} is done{of}"));
+                }
+            }
+            // A task that has had no answer yet is at its beginning.
+            Some(task) if task.node.calls == 0 && before.slots[slot].is_some() => {
+                told.notes.push(format!("{name} begins again{of}"));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Leaves out who took no part.
+    fn finish(self) -> Trace {
+        let takes_part = |lane: usize| {
+            let is_in =
+                |step: &Step| step.from == lane || step.to.is_some_and(|(to, _)| to == lane);
+            self.steps.iter().any(is_in)
+        };
+        let kept: Vec<usize> = (0..self.lanes.len()).filter(|lane| takes_part(*lane)).collect();
+        let place = |lane: usize| kept.iter().position(|kept| *kept == lane);
+        let moved = |lane: usize| place(lane).unwrap_or(0);
+        let steps = self.steps.iter().cloned().map(|step| Step {
+            from: moved(step.from),
+            to: step.to.map(|(to, arrow)| (moved(to), arrow)),
+            busy: step.busy.iter().filter_map(|lane| place(*lane)).collect(),
+            ..step
+        });
+        Trace {
+            world: self.model.name.clone(),
+            lanes: kept.iter().map(|lane| self.lanes[*lane].clone()).collect(),
+            steps: steps.collect(),
+            verdict: None,
+        }
+    }
+}
+
+fn enqueued(change: &Change) -> Option<&Outgoing> {
+    match change {
+        Change::Enqueue(outgoing) => Some(outgoing),
+        _ => None,
+    }
+}
+
+fn at_work(state: &State) -> Vec<usize> {
+    (0..state.slots.len()).filter(|slot| state.slots[*slot].is_some()).collect()
+}
+
+/// Which message someone works on, or did.
+fn work_of(before: &State, after: &State, slot: usize) -> String {
+    let task = before.slots[slot].as_ref().or(after.slots[slot].as_ref());
+    let name = task.and_then(Slot::name);
+    name.map(|(_, key)| format!(" with {}", phrases::message(&key))).unwrap_or_default()
+}

@@ -1,0 +1,25 @@
+//! Tests of the checker.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panic, in its helpers too"
+)]
+
+mod alone;
+mod bank;
+mod cross;
+mod drawn;
+mod found;
+mod mutants;
+mod played;
+mod ported;
+mod rest;
+mod stateright_agrees;
+mod stateright_model;
+mod stateright_steps;
+mod trace_pictures;
+mod trace_real;
+mod trace_text;
+mod unusable;

@@ -1,0 +1,48 @@
+//! Deliberately broken protocols, and that the checker catches each.
+//!
+//! Each is correct but for one switch, and first shown to be correct without it.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panic, in its helpers too")]
+
+mod account;
+mod correct;
+mod detached;
+mod inbox;
+mod kit;
+mod outbox;
+mod outbox_inbox;
+mod polled;
+mod properties;
+mod table;
+mod token;
+mod traps;
+
+use semel_check::{Breach, Property, Report, World};
+
+/// The world holds, and everything was covered.
+#[track_caller]
+fn holds(world: World) {
+    let report = world.check();
+    report.assert_holds();
+    compare(&report, 0);
+}
+
+/// The world violates this property, and the checker finds the shortest way.
+#[track_caller]
+fn breaks(world: World, property: Property) {
+    let report = world.check();
+    let found = report.assert_violated();
+    assert_eq!(found.violation.breach, Breach::Property(property), "{report}");
+    compare(&report, found.trace.steps.len());
+}
+
+#[track_caller]
+fn compare(report: &Report, steps: usize) {
+    let actual = (&*report.world, steps, report.coverage.states);
+    if std::env::var_os("SEMEL_MUTANTS").is_some() {
+        println!("{report}\nrow    {actual:?},");
+        return;
+    }
+    let pinned = table::TABLE.iter().find(|row| row.0 == report.world);
+    assert_eq!(pinned, Some(&actual), "{report}");
+}
