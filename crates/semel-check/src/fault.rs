@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Fault {
     /// A process dies before a call, or with its request on the way.
     Crash,
-    /// A write is not applied, and its caller gets no answer.
+    /// A write is not applied, and its caller gets no answer; or one message of several is lost.
     LostRequest,
     /// A write is applied, and its caller gets no answer.
     LostReply,
@@ -27,7 +27,8 @@ pub enum Fault {
     Person,
     /// The next version of an endpoint is deployed (see `World::deploy`).
     Deployment,
-    /// A write is applied, answered, and applied again later by a retry below us.
+    /// A write is applied twice by a retry below us: at once, so that its caller gets the second
+    /// answer, or later.
     RepeatedWrite,
     /// A read gives what stood there before the last write.
     StaleRead,

@@ -12,7 +12,7 @@ use crate::model::Model;
 use crate::monitor::{Visible, Wrote};
 use crate::parts::{Fate, Record};
 use crate::state::State;
-use crate::tag::{Declared, Mark};
+use crate::tag::{Declared, Mark, WroteObject};
 use crate::task::port;
 use crate::trace::phrases;
 use crate::view::{View, When};
@@ -114,10 +114,10 @@ fn name(mark: &Mark) -> (&str, &str) {
 /// Judges what must hold in every state.
 pub(crate) fn always(model: &Model, state: &State) -> Option<Violation> {
     let marks = Marks::in_state(state);
-    let judges: [fn(&State, &Marks<'_>) -> Option<Violation>; 4] =
-        [changed_once, seen_once, justified, no_dead_letter_was_processed];
+    let judges: [fn(&State, &Marks<'_>) -> Option<Violation>; 5] =
+        [changed_once, seen_once, justified, objects_fit, no_dead_letter_was_processed];
     // A protocol without memory cannot know what it has processed.
-    let count = if model.judges(Property::AtMostOneStateChange) { 4 } else { 3 };
+    let count = if model.judges(Property::AtMostOneStateChange) { 5 } else { 4 };
     // One property that is not judged must not hide another.
     let violation = judges[..count]
         .iter()
@@ -178,15 +178,15 @@ fn seen_once(state: &State, _: &Marks<'_>) -> Option<Violation> {
     let all = state.monitor.wrote();
     for (at, wrote) in all.iter().enumerate() {
         let is_it = |before: &Wrote| {
-            (&before.object, &before.message, &before.endpoint)
-                == (&wrote.object, &wrote.message, &wrote.endpoint)
+            (&before.object.name, &before.message, &before.endpoint)
+                == (&wrote.object.name, &wrote.message, &wrote.endpoint)
         };
         if all[..at].iter().any(is_it) {
             let detail = format!(
                 "attempts on message {} at {} wrote different contents to the object {}.",
                 phrases::message(&wrote.message),
                 wrote.endpoint,
-                wrote.object
+                wrote.object.name
             );
             return Some(Violation::of(Property::AtMostOneEffect, detail));
         }
@@ -234,6 +234,33 @@ fn justified(state: &State, marks: &Marks<'_>) -> Option<Violation> {
         }
     }
     None
+}
+
+/// An object that a committed attempt wrote is not as another attempt on its message wrote it.
+fn objects_fit(state: &State, marks: &Marks<'_>) -> Option<Violation> {
+    let of_loser = left_by_losers(state, marks).find(|wrote| {
+        let mut committed = marks.of(&wrote.endpoint, &wrote.message).iter();
+        committed.any(|(mark, _)| mark.objects.iter().any(|own| own.name == wrote.object.name))
+    })?;
+    let (message, endpoint) = (phrases::message(&of_loser.message), &of_loser.endpoint);
+    let detail = format!(
+        "the object {} is as an attempt on message {message} wrote it whose state is not the one \
+         that is durable at {endpoint}.",
+        of_loser.object.name
+    );
+    Some(Violation::of(Property::ConsistentStateAndEffects, detail))
+}
+
+/// Objects that are as some attempt wrote them, and no committed attempt did.
+fn left_by_losers<'a>(state: &'a State, marks: &'a Marks<'_>) -> impl Iterator<Item = &'a Wrote> {
+    let is_there = |object: &WroteObject| {
+        let value = state.parts.outside.get(&object.name);
+        value.is_some_and(|value| WroteObject::new(&object.name, value) == *object)
+    };
+    let of_committed =
+        |object: &WroteObject| marks.0.iter().any(|(mark, _)| mark.objects.contains(object));
+    let all = state.monitor.wrote().iter();
+    all.filter(move |wrote| is_there(&wrote.object) && !of_committed(&wrote.object))
 }
 
 /// Advice where a protocol writes states in a way that is not understood here.
@@ -382,17 +409,15 @@ fn is_out<'a>(
     goes_to(&Destination::Subscribers) || receivers.all(|to| goes_to(&to))
 }
 
-/// What attempts wrote outside, though none on their message is committed.
+/// What attempts wrote outside that were not committed.
 fn left_outside(state: &State, marks: &Marks<'_>) -> Option<Violation> {
-    let left = state.monitor.wrote().iter().find(|wrote| {
-        !marks.has(&wrote.endpoint, &wrote.message)
-            && state.parts.outside.get(&wrote.object).is_some_and(|object| wrote.is(object))
-    })?;
-    let (object, message) = (&left.object, phrases::message(&left.message));
-    let detail = format!(
-        "the object {object} remains outside, though no attempt on message {message}, for which it \
-         was written, is committed."
-    );
+    let left = left_by_losers(state, marks).next()?;
+    let (object, message) = (&left.object.name, phrases::message(&left.message));
+    let committed = match marks.has(&left.endpoint, &left.message) {
+        true => format!("the attempt on message {message} that wrote it is not the committed one"),
+        false => format!("no attempt on message {message}, for which it was written, is committed"),
+    };
+    let detail = format!("the object {object} remains outside, though {committed}.");
     Some(Violation::of(Property::NoGarbage, detail))
 }
 

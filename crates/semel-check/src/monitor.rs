@@ -6,7 +6,7 @@ use semel_core::broker::{Destination, Outgoing};
 use semel_core::protocols::message_key;
 
 use crate::hash::{self, Ink, Print};
-use crate::tag::{self, Content, EffectName};
+use crate::tag::{self, Content, EffectName, WroteObject};
 
 /// An effect that can be seen from outside.
 #[derive(Debug)]
@@ -20,24 +20,12 @@ pub(crate) struct Visible {
     print: Print,
 }
 
-/// What a handler wrote outside by itself.
+/// What a handler wrote outside by itself, and for which message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Wrote {
     pub(crate) endpoint: String,
     pub(crate) message: String,
-    pub(crate) object: String,
-    pub(crate) content: Content,
-}
-
-impl Wrote {
-    pub(crate) fn content_of(value: &[u8]) -> Content {
-        hash::print(27, value) as Content
-    }
-
-    /// Whether this is what was written.
-    pub(crate) fn is(&self, value: &[u8]) -> bool {
-        self.content == Self::content_of(value)
-    }
+    pub(crate) object: WroteObject,
 }
 
 /// A message for an endpoint, by source and id.

@@ -51,10 +51,12 @@ pub(crate) enum Outcome {
     ReplyLost,
     /// Not answered, and applied later.
     Late,
-    /// Only so many messages of a batch were sent, and the rest not answered.
-    SentPart(usize),
+    /// Of a batch of messages this one was not sent, and not answered.
+    SentBut(usize),
     /// Applied, answered, and applied again later.
     Repeated,
+    /// Applied, and applied again at once; the answer is that of the second time.
+    RepeatedAtOnce,
     /// What stood there before.
     Stale,
 }
@@ -119,11 +121,12 @@ impl Moves<'_> {
                     self.fault(Fault::LostReply, answer(Outcome::ReplyLost));
                     self.fault(Fault::LateWrite, answer(Outcome::Late));
                     self.fault(Fault::RepeatedWrite, answer(Outcome::Repeated));
+                    self.fault(Fault::RepeatedWrite, answer(Outcome::RepeatedAtOnce));
                 }
             }
             if let Call::Send(messages) = &*pending.call {
-                for sent in 1..messages.len() {
-                    self.fault(Fault::LostRequest, answer(Outcome::SentPart(sent)));
+                for lost in (0..messages.len()).filter(|_| messages.len() > 1) {
+                    self.fault(Fault::LostRequest, answer(Outcome::SentBut(lost)));
                 }
             }
         }

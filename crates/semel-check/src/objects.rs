@@ -33,7 +33,9 @@ pub struct Objects;
 impl Objects {
     /// Writes an object, over the one that was there.
     pub async fn put(&self, name: &str, value: impl Into<Bytes>) -> Result<(), StoreError> {
-        match port::call(Call::Put(name.to_owned(), Some(value.into()))).await {
+        let value = value.into();
+        port::note_object(name, Some(&value));
+        match port::call(Call::Put(name.to_owned(), Some(value))).await {
             Answer::Done => Ok(()),
             _ => Err(no_answer("put")),
         }
@@ -41,6 +43,7 @@ impl Objects {
 
     /// Removes an object, if it is there.
     pub async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        port::note_object(name, None);
         match port::call(Call::Put(name.to_owned(), None)).await {
             Answer::Done => Ok(()),
             _ => Err(no_answer("delete")),

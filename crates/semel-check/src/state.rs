@@ -65,6 +65,8 @@ pub(crate) struct State {
     /// Which version of each endpoint is deployed.
     pub(crate) deployed: Arc<[u8]>,
     pub(crate) window_passed: bool,
+    /// How many tasks of the finisher, and of the person, drew identities: the next one draws others.
+    pub(crate) draws: [u32; 2],
     /// Faults so far. Not part of the key: who comes here with fewer can do all that others can.
     pub(crate) faults: u32,
 }
@@ -98,7 +100,7 @@ impl State {
         let mut ink = Ink::new(23)
             .with((self.parts.items.print(), self.parts.queue.print(), self.parts.outside.print()))
             .with((working, in_flight, self.monitor.print()))
-            .with((self.now.unix_ms(), &self.deployed, self.window_passed));
+            .with((self.now.unix_ms(), &self.deployed, self.window_passed, self.draws));
         for slot in &self.slots[self.worker_count()..] {
             ink.add(slot.as_ref().map(Slot::print));
         }

@@ -12,6 +12,7 @@ use crate::monitor::Wrote;
 use crate::moves::{Move, Outcome};
 use crate::parts::{Fate, Parts};
 use crate::state::{By, Flying, Slot, State};
+use crate::tag::WroteObject;
 use crate::task::call::{Answer, Call};
 use crate::task::port::Surroundings;
 use crate::task::{Diverged, End, Node, Start, Tasks};
@@ -48,6 +49,7 @@ pub(crate) fn beginning(model: &Model) -> State {
         now: model.epoch,
         deployed: vec![0; model.cast.sites.len()].into(),
         window_passed: false,
+        draws: [0; 2],
         faults: 0,
     }
 }
@@ -114,9 +116,7 @@ impl Stepping<'_> {
             Move::Finish { site } => {
                 let slot = self.state.finisher();
                 let version = usize::from(self.state.deployed[site]);
-                let start = Start::Finish { site, version };
-                let node = self.tasks.begin(start, self.surroundings(0))?;
-                self.place(slot, node, 0)
+                self.begin_beside(slot, Start::Finish { site, version })
             }
         }
     }
@@ -158,8 +158,15 @@ impl Stepping<'_> {
         self.state.monitor.note_discarding(&message.endpoint, &message.identity);
         let version = usize::from(self.state.deployed[site]);
         let start = Start::Discard { site, version, message, receipt };
-        let node = self.tasks.begin(start, self.surroundings(0))?;
-        self.place(self.state.person(), node, 0)
+        self.begin_beside(self.state.person(), start)
+    }
+
+    /// Begins a task of the finisher or the person. Its beginning does not tell it from the one
+    /// before, so that is told by what that one drew.
+    fn begin_beside(&mut self, slot: usize, start: Start) -> Made {
+        let epoch = self.state.draws[slot - self.state.worker_count()];
+        let node = self.tasks.begin(start, self.surroundings(epoch))?;
+        self.place(slot, node, epoch)
     }
 
     /// Puts a task that has moved on where it belongs, and draws the conclusions if it ended.
@@ -172,6 +179,10 @@ impl Stepping<'_> {
             if call.is_write() {
                 self.state.flying.push(Flying::new(call.clone(), task.origin()));
             }
+        }
+        let workers = self.state.worker_count();
+        if task.node.drew && slot >= workers {
+            self.state.draws[slot - workers] = epoch + 1;
         }
         self.state.slots[slot] = None;
         match &task.node.end {
@@ -238,11 +249,21 @@ impl Stepping<'_> {
                 self.state.flying.push(Flying::new(call, task.origin()));
                 answer
             }
-            Outcome::SentPart(count) => match &*call {
+            Outcome::RepeatedAtOnce => {
+                let before = self.state.parts.print();
+                self.perform(&call, by);
+                if self.state.parts.print() == before {
+                    // What was not applied is not repeated to any effect.
+                    return Ok(None);
+                }
+                self.perform(&call, by)
+            }
+            Outcome::SentBut(lost) => match &*call {
                 Call::Send(messages) => {
-                    let part = Call::Send(messages[..count].to_vec());
-                    self.perform(&part, by);
-                    Answer::Sent((0..messages.len()).map(|at| at < count).collect())
+                    let mut rest = messages.clone();
+                    rest.remove(lost);
+                    self.perform(&Call::Send(rest), by);
+                    Answer::Sent((0..messages.len()).map(|at| at != lost).collect())
                 }
                 _ => return Ok(None),
             },
@@ -355,8 +376,7 @@ impl Stepping<'_> {
                     monitor.note_written(Wrote {
                         endpoint: endpoint.to_owned(),
                         message: message.to_owned(),
-                        object: name.clone(),
-                        content: Wrote::content_of(value),
+                        object: WroteObject::new(name, value),
                     });
                 }
                 Answer::Done

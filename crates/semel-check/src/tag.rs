@@ -39,6 +39,23 @@ pub(crate) struct Mark {
     pub(crate) message: String,
     /// Its effects, in order.
     pub(crate) effects: Vec<Declared>,
+    /// The objects that it wrote outside by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) objects: Vec<WroteObject>,
+}
+
+/// An object outside as an attempt wrote it: its name, and a print of its content.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct WroteObject {
+    pub(crate) name: String,
+    pub(crate) content: Content,
+}
+
+impl WroteObject {
+    pub(crate) fn new(name: &str, value: &[u8]) -> Self {
+        let content = crate::hash::print(27, value) as Content;
+        Self { name: name.to_owned(), content }
+    }
 }
 
 /// An effect as a handler declared it.

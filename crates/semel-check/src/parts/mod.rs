@@ -15,6 +15,7 @@ pub(crate) use items::{Items, Record};
 pub(crate) use outside::Outside;
 pub(crate) use queue::{Carried, Fate, Queue, Queued, Routes};
 
+use crate::hash::{self, Print};
 use crate::tag;
 use semel_core::StoreError;
 use semel_core::store::{
@@ -68,6 +69,11 @@ impl Parts {
     pub(crate) fn new(routes: &Routes, stale_reads: bool) -> Self {
         let items = if stale_reads { Items::with_history() } else { Items::default() };
         Self { items, queue: Queue::new(routes.ordered), outside: Outside::default() }
+    }
+
+    /// What tells them from others.
+    pub(crate) fn print(&self) -> Print {
+        hash::print(45, (self.items.print(), self.queue.print(), self.outside.print()))
     }
 
     /// Applies a batch, if its conditions hold and the limits allow it.

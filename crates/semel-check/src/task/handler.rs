@@ -91,7 +91,8 @@ impl Tagging {
         }
         let is_change = before.as_deref() != Some(&*decision.state);
         let endpoint = self.endpoint.clone();
-        trail.add(Mark { endpoint, message, effects: contents }, is_change);
+        let objects = port::take_objects();
+        trail.add(Mark { endpoint, message, effects: contents, objects }, is_change);
         decision.state = trail.attach(&decision.state);
         Ok(decision)
     }

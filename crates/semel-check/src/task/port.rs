@@ -14,7 +14,7 @@ use semel_core::context::MessageEffect;
 
 use super::call::{Answer, Call};
 use crate::hash;
-use crate::tag::Content;
+use crate::tag::{Content, WroteObject};
 use crate::trace::phrases;
 
 /// What a task can know beside the answers to its calls.
@@ -59,6 +59,8 @@ pub(crate) struct Port {
     wakers: Vec<(u32, Waker)>,
     /// Calls whose futures were dropped before an answer came.
     dropped: Vec<u32>,
+    /// What the attempt that runs has asked to be written outside.
+    objects: Vec<WroteObject>,
 }
 
 thread_local! {
@@ -179,8 +181,24 @@ pub(crate) fn draw(seed: u128) -> u128 {
 pub(crate) fn enter_handler() -> bool {
     with(|port| {
         port.uses.handler = true;
+        port.objects.clear();
         port.surroundings.is_some_and(|surroundings| surroundings.handler_fails)
     })
+}
+
+/// The attempt that runs asks for an object to be written, or removed.
+pub(crate) fn note_object(name: &str, value: Option<&[u8]>) {
+    with(|port| {
+        port.objects.retain(|object| object.name != name);
+        port.objects.extend(value.map(|value| WroteObject::new(name, value)));
+    });
+}
+
+/// What the attempt that has run asked to be written outside, sorted.
+pub(crate) fn take_objects() -> Vec<WroteObject> {
+    let mut objects = with(|port| std::mem::take(&mut port.objects));
+    objects.sort();
+    objects
 }
 
 pub(crate) fn handler_failed() {

@@ -113,24 +113,27 @@ impl<'a> Recorder<'a> {
 
     /// The messages that a move sends.
     fn sent<'s>(&self, state: &'s State, choice: Move) -> Vec<&'s Outgoing> {
-        let (call, count) = match choice {
+        let (call, lost) = match choice {
             Move::Land { write } => {
                 let flying = state.flying.iter().find(|flying| flying.print == write);
-                (flying.map(|flying| &*flying.call), usize::MAX)
+                (flying.map(|flying| &*flying.call), None)
             }
+            Move::Answer { outcome: Outcome::Lost | Outcome::Late, .. } => (None, None),
             Move::Answer { slot, call, outcome } => {
-                let count = match outcome {
-                    Outcome::Lost | Outcome::Late => 0,
-                    Outcome::SentPart(count) => count,
-                    _ => usize::MAX,
+                let lost = match outcome {
+                    Outcome::SentBut(lost) => Some(lost),
+                    _ => None,
                 };
-                (call_of(state, slot, call), count)
+                (call_of(state, slot, call), lost)
             }
-            _ => (None, 0),
+            _ => (None, None),
         };
         match call {
-            Some(Call::Send(messages)) => messages.iter().take(count).collect(),
-            Some(Call::Write(changes)) if count > 0 && self.applies(state, changes) => {
+            Some(Call::Send(messages)) => {
+                let arrives = |(at, _): &(usize, &Outgoing)| Some(*at) != lost;
+                messages.iter().enumerate().filter(arrives).map(|(_, sent)| sent).collect()
+            }
+            Some(Call::Write(changes)) if self.applies(state, changes) => {
                 changes.iter().filter_map(enqueued).collect()
             }
             _ => Vec::new(),

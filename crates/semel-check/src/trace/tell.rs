@@ -7,7 +7,7 @@ use super::{Arrow, Lane, Step, Weight};
 use crate::hash::{self, Print};
 use crate::model::Model;
 use crate::moves::{Move, Outcome};
-use crate::parts::{Queued, Record, Written};
+use crate::parts::{Parts, Queued, Record, Written};
 use crate::state::{Slot, State};
 use crate::tag;
 use crate::task::call::{Call, excerpt};
@@ -206,11 +206,14 @@ impl Teller<'_> {
         };
         let arrow = match outcome {
             Outcome::Lost => Arrow::RequestLost,
-            Outcome::ReplyLost | Outcome::SentPart(_) => Arrow::ReplyLost,
+            Outcome::ReplyLost => Arrow::ReplyLost,
             Outcome::Late => Arrow::Delayed,
-            Outcome::Normal | Outcome::HandlerFails | Outcome::Repeated | Outcome::Stale => {
-                Arrow::Answered
-            }
+            Outcome::Normal
+            | Outcome::HandlerFails
+            | Outcome::SentBut(_)
+            | Outcome::Repeated
+            | Outcome::RepeatedAtOnce
+            | Outcome::Stale => Arrow::Answered,
         };
         Step {
             to: Some((self.place_of(call), arrow)),
@@ -233,11 +236,16 @@ impl Teller<'_> {
             Outcome::Late => {
                 format!("the request is delayed: it has not arrived yet, {actor} gets no answer")
             }
-            Outcome::SentPart(count) => {
-                format!("only the first {count} got through, and {actor} cannot know which")
+            Outcome::SentBut(lost) => {
+                let others = "the others are sent, and confirmed";
+                format!("number {} of them is lost, and not answered; {others}", lost + 1)
             }
             Outcome::Repeated => {
                 format!("{result}, and a copy of the request is still on its way")
+            }
+            Outcome::RepeatedAtOnce => {
+                let answer = self.second_result(call);
+                format!("{result}; a layer below sends it once more, and answers: {answer}")
             }
             Outcome::Stale => format!("STALE, not what is there now: {}", self.stale(call)),
         }
@@ -251,7 +259,25 @@ impl Teller<'_> {
 
     /// What the places say to a call now.
     fn result(&self, call: &Call) -> String {
-        let parts = &self.state.parts;
+        self.result_in(&self.state.parts, call)
+    }
+
+    /// What the places say to a call once it has been made.
+    fn second_result(&self, call: &Call) -> String {
+        let (mut parts, now_ms) = (self.state.parts.clone(), self.state.now.unix_ms());
+        match call {
+            Call::Write(changes) => {
+                parts.write(changes, &self.model.cast.store, &self.model.routes, now_ms);
+            }
+            Call::Settle(receipt, settlement) => {
+                parts.queue.settle(receipt, settlement, now_ms);
+            }
+            Call::Read(_) | Call::List(_) | Call::Send(_) | Call::Get(_) | Call::Put(..) => {}
+        }
+        self.result_in(&parts, call)
+    }
+
+    fn result_in(&self, parts: &Parts, call: &Call) -> String {
         match call {
             Call::Read(key) => found(parts.items.read(key).map(|record| &**record)),
             Call::List(page) => match parts.items.list(page).len() {
@@ -259,7 +285,7 @@ impl Teller<'_> {
                 1 => "1 record".to_owned(),
                 count => format!("{count} records"),
             },
-            Call::Write(changes) => self.result_of_write(changes),
+            Call::Write(changes) => self.result_of_write(parts, changes),
             Call::Settle(receipt, settlement) => {
                 let now_ms = self.state.now.unix_ms();
                 match parts.queue.clone().settle(receipt, settlement, now_ms) {
@@ -276,41 +302,38 @@ impl Teller<'_> {
         }
     }
 
-    fn result_of_write(&self, changes: &[Change]) -> String {
+    fn result_of_write(&self, parts: &Parts, changes: &[Change]) -> String {
         let now_ms = self.state.now.unix_ms();
         let (limits, routes) = (&self.model.cast.store, &self.model.routes);
-        match self.state.parts.clone().write(changes, limits, routes, now_ms) {
+        match parts.clone().write(changes, limits, routes, now_ms) {
             Written::Applied(_) => "applied".to_owned(),
             Written::Refused(_, reason) => format!("refused: {reason}"),
             Written::Conflict(at) => {
                 let failing = at.into_iter().filter_map(|at| changes.get(at));
-                let reasons: Vec<String> = failing.map(|change| self.reason(change)).collect();
+                let reasons: Vec<String> = failing.map(|change| reason(parts, change)).collect();
                 format!("CONFLICT, nothing is written: {}", reasons.join("; "))
             }
         }
     }
+}
 
-    /// Which condition failed.
-    fn reason(&self, change: &Change) -> String {
-        match change {
-            Change::Put { key, expect, .. } | Change::Delete { key, expect } => {
-                self.unexpected(key, expect)
-            }
-            Change::Settle { .. } => "this delivery's lease is over".to_owned(),
-            Change::Enqueue(_) => String::new(),
+/// Which condition failed.
+fn reason(parts: &Parts, change: &Change) -> String {
+    match change {
+        Change::Put { key, expect, .. } | Change::Delete { key, expect } => {
+            unexpected(parts, key, expect)
         }
+        Change::Settle { .. } => "this delivery's lease is over".to_owned(),
+        Change::Enqueue(_) => String::new(),
     }
+}
 
-    fn unexpected(&self, key: &ItemKey, expect: &Expect) -> String {
-        let name = phrases::item(key);
-        let is = self.state.parts.items.read(key);
-        match (expect, is) {
-            (Expect::Version(_), Some(is)) => {
-                format!("{name} is at v{} by now, someone else changed it", is.number)
-            }
-            (Expect::Version(_), None) => format!("{name} is gone, someone else deleted it"),
-            _ => format!("{name} exists already, someone else wrote it"),
-        }
+fn unexpected(parts: &Parts, key: &ItemKey, expect: &Expect) -> String {
+    let name = phrases::item(key);
+    match (expect, parts.items.read(key)) {
+        (Expect::Version(_), Some(is)) => format!("{name} is at v{} by now", is.number),
+        (Expect::Version(_), None) => format!("{name} is gone by now"),
+        _ => format!("{name} exists already"),
     }
 }
 

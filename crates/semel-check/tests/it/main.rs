@@ -13,6 +13,7 @@ mod cross;
 mod drawn;
 mod found;
 mod mutants;
+mod outside;
 mod played;
 mod ported;
 mod rest;

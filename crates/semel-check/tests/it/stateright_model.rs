@@ -93,6 +93,7 @@ pub(crate) enum Turn {
     ReplyLost,
     Late,
     Repeated,
+    RepeatedAtOnce,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +194,7 @@ impl Modelled {
             add(Fault::LostReply, Action::Answer(worker, Turn::ReplyLost));
             add(Fault::LateWrite, Action::Answer(worker, Turn::Late));
             add(Fault::RepeatedWrite, Action::Answer(worker, Turn::Repeated));
+            add(Fault::RepeatedWrite, Action::Answer(worker, Turn::RepeatedAtOnce));
         }
         faulty
     }
@@ -249,6 +251,10 @@ impl Modelled {
                 let answer = self.perform(state, &call);
                 state.flying.push(call);
                 answer
+            }
+            Turn::RepeatedAtOnce => {
+                self.perform(state, &call);
+                self.perform(state, &call)
             }
         };
         if self.style.go_on(&mut task, answer) == Then::GoOn {

@@ -140,7 +140,7 @@ fn an_object_that_is_overwritten_shows_both_contents_and_why() {
     let world = deposited().faults(0).send("d2", "accounts", second).endpoint(endpoint);
     let report = world.check();
     let expected = [
-        "CONFLICT, nothing is written: entity accounts/alice exists already, someone else wrote it",
+        "CONFLICT, nothing is written: entity accounts/alice exists already",
         "begins again with d",
         "~ object invoice is overwritten: over",
     ];

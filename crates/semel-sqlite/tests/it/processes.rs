@@ -19,14 +19,12 @@ const MESSAGES: usize = 2_000;
 pub(crate) fn settle(path: &Path, _: &str) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let file = Arc::new(Sqlite::open(path).unwrap());
-    child::await_go();
     runtime.block_on(async {
         let patient = Receive { wait: Duration::from_millis(50), ..receive(40) };
-        loop {
-            let deliveries = file.receive(&patient).await.unwrap();
-            if deliveries.is_empty() {
-                return;
-            }
+        // Each has its first share before any goes on, however quick one of them is.
+        let mut deliveries = file.receive(&patient).await.unwrap();
+        child::await_go();
+        while !deliveries.is_empty() {
             let mut settling = JoinSet::new();
             for delivery in deliveries {
                 let file = file.clone();
@@ -38,6 +36,7 @@ pub(crate) fn settle(path: &Path, _: &str) {
                 });
             }
             settling.join_all().await;
+            deliveries = file.receive(&patient).await.unwrap();
         }
     });
 }

@@ -58,6 +58,13 @@ pub(crate) fn deposit_by_message(account: &mut Account, message: Deposit, ctx: &
     ctx.send("audit", Note { pence: message.pence });
 }
 
+/// Two notes: of the sum, and of what it took.
+pub(crate) fn deposit_in_duplicate(account: &mut Account, message: Deposit, ctx: &mut Context) {
+    account.pence += message.pence;
+    ctx.send("audit", Note { pence: account.pence });
+    ctx.send("audit", Note { pence: message.pence });
+}
+
 pub(crate) fn enter(book: &mut Book, note: Note, _: &mut Context) {
     book.pence.push(note.pence);
 }
@@ -108,4 +115,9 @@ pub(crate) fn in_database(name: &str, protocol: impl Protocol) -> World {
 /// One deposit, whose note says the same in every attempt.
 pub(crate) fn of_message(name: &str, protocol: impl Protocol) -> World {
     at(name, Endpoint::new("accounts").handle(deposit_by_message).protocol(protocol))
+}
+
+/// One deposit with two notes.
+pub(crate) fn noted_twice(name: &str, protocol: impl Protocol) -> World {
+    at(name, Endpoint::new("accounts").handle(deposit_in_duplicate).protocol(protocol))
 }

@@ -1,6 +1,6 @@
 //! Without their switches the protocols hold.
 
-use super::account::{audited, in_database, one_deposit, repeating, two_deposits};
+use super::account::{audited, in_database, noted_twice, one_deposit, repeating, two_deposits};
 use super::{detached, holds, outbox, outbox_inbox, polled, token};
 use semel_check::{Property, World};
 
@@ -14,6 +14,7 @@ const TOKEN: token::Token = token::Token(token::Mutant::Correct);
 fn an_outbox_holds() {
     holds(one_deposit("outbox", OUTBOX).faults(2));
     holds(two_deposits("outbox, two deposits", OUTBOX).faults(2));
+    holds(noted_twice("outbox, two notes", OUTBOX).faults(2));
 }
 
 #[test]

@@ -20,6 +20,9 @@ pub(crate) enum Mutant {
     Correct,
     /// Staged effects are deleted when the commit gave no sure answer (trap 2).
     UnstagesInDoubt,
+    /// Staged effects are deleted when the commit met a conflict: sure, but where a layer below
+    /// repeats writes (trap 2).
+    UnstagesOnConflict,
     /// The previous message's effects go out under ids of the current one (trap 3).
     RenamesPrevious,
     /// The previous message's end is recorded for the current one (trap 3).
@@ -84,8 +87,12 @@ impl Detached {
         };
 
         work.begin(Step::CommitState);
-        let document = Document { last: Some(Last { message, attempt }), state: Some(state) };
+        let last = Last { message, attempt: attempt.clone() };
+        let document = Document { last: Some(last), state: Some(state) };
         let committed = kit::put_entity(work, &document, expect).await;
+        if let (Err(Outcome::Conflict), Mutant::UnstagesOnConflict) = (&committed, self.0) {
+            self.unstage(work, &attempt).await?;
+        }
         if let (Err(Outcome::Unavailable(_)), Mutant::UnstagesInDoubt) = (&committed, self.0) {
             let key = record_key(work, &message_key(work.envelope));
             let _ = kit::write(work.places, Change::Delete { key, expect: staged.clone() }).await?;
@@ -142,6 +149,16 @@ impl Detached {
         }
     }
 
+    /// Takes one attempt's effects back.
+    async fn unstage(&self, work: &Work<'_>, attempt: &str) -> Result<(), Outcome> {
+        let key = record_key(work, &message_key(work.envelope));
+        let Some(item) = work.places.store.read(&key).await? else { return Ok(()) };
+        let Record::Open(mut attempts) = kit::read(&item) else { return Ok(()) };
+        attempts.remove(attempt);
+        let (record, expect) = (Record::Open(attempts), Expect::Version(item.version));
+        kit::write(work.places, kit::to_put(key, &record, expect, Keep::Always)).await.map(drop)
+    }
+
     /// Dispatches what the committed attempt that the field names has left, if it has.
     async fn finish_last(&self, work: &Work<'_>, last: &Last) -> Result<(), Outcome> {
         work.begin(Step::CheckInbox);
@@ -149,7 +166,12 @@ impl Detached {
         // It was staged before the field named it: it was done, and its window has passed.
         let Some(item) = work.places.store.read(&key).await? else { return Ok(()) };
         let Record::Open(mut attempts) = kit::read(&item) else { return Ok(()) };
-        let messages = attempts.remove(&last.attempt).ok_or_else(|| broken(&key))?;
+        let messages = match attempts.remove(&last.attempt) {
+            Some(messages) => messages,
+            // Whoever takes effects back takes those that are missing for taken back.
+            None if self.0 == Mutant::UnstagesOnConflict => return Ok(()),
+            None => return Err(broken(&key)),
+        };
         match self.0 {
             Mutant::RenamesPrevious => kit::dispatch(work, &renamed(work, &messages)).await?,
             _ => kit::dispatch(work, &messages).await?,

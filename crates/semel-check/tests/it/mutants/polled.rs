@@ -24,6 +24,8 @@ pub(crate) enum Mutant {
     DeadLettersAll,
     /// A lost race counts as a failure of the handler (trap 9).
     BlamesHandler,
+    /// Messages get a new id each time the poller dispatches them.
+    MintsAtPoll,
 }
 
 /// Budget: 2 reads, 1 write.
@@ -112,7 +114,12 @@ impl Polled {
         let records = places.store.list(&page).await?;
         for record in &records {
             let messages: Vec<Kept> = kit::read(record);
-            let messages = messages.iter().map(Kept::outgoing).collect();
+            let mut messages: Vec<_> = messages.iter().map(Kept::outgoing).collect();
+            if self.0 == Mutant::MintsAtPoll {
+                for message in &mut messages {
+                    message.envelope.id = ids::mint(places.clock, places.entropy).to_string();
+                }
+            }
             sure(kit::send(places, messages).await)?;
             let expect = Expect::Version(record.version.clone());
             let delete = Change::Delete { key: record.key.clone(), expect };

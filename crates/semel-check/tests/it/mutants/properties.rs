@@ -4,11 +4,12 @@ use semel_check::{Fault, Property, relational};
 
 use semel_core::protocols::{AtLeastOnce, Protocol as _, Transactional};
 
-use super::account::{of_message, one_deposit};
+use super::account::{in_database, noted_twice, of_message, one_deposit};
 use super::detached::{Detached, Mutant as OfDetached};
 use super::inbox::Inbox;
 use super::outbox::{Mutant, Outbox};
 use super::outbox_inbox::{Mutant as OfOutboxInbox, OutboxInbox};
+use super::polled::{Mutant as OfPolled, Polled};
 use super::{breaks, holds};
 
 #[test]
@@ -28,6 +29,12 @@ fn a_message_that_comes_after_its_window_changes_the_state_again() {
 #[test]
 fn an_effect_whose_id_is_minted_at_dispatch_is_visible_twice() {
     let world = one_deposit("mints at dispatch", Outbox(Mutant::MintsAtDispatch));
+    breaks(world, Property::AtMostOneEffect);
+}
+
+#[test]
+fn an_effect_whose_id_is_minted_by_the_poller_is_visible_twice() {
+    let world = in_database("mints at poll", Polled(OfPolled::MintsAtPoll));
     breaks(world, Property::AtMostOneEffect);
 }
 
@@ -56,6 +63,14 @@ fn a_message_that_is_settled_before_the_commit_is_lost() {
 #[test]
 fn an_effect_that_is_cleared_before_its_dispatch_is_lost() {
     let world = one_deposit("clears first", Outbox(Mutant::ClearsFirst));
+    breaks(world, Property::NoLostEffects);
+}
+
+#[test]
+fn an_effect_whose_answer_nobody_reads_is_lost() {
+    let world = noted_twice("trusts the first", Outbox(Mutant::TrustsFirst));
+    breaks(world, Property::NoLostEffects);
+    let world = noted_twice("trusts the last", Outbox(Mutant::TrustsLast));
     breaks(world, Property::NoLostEffects);
 }
 

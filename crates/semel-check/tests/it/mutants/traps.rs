@@ -3,12 +3,12 @@
 use semel_check::Property;
 
 use super::account::{audited, audited_twice, in_database, one_deposit, repeating, two_deposits};
-use super::breaks;
 use super::correct::without_garbage;
 use super::detached::{Detached, Mutant as OfDetached};
 use super::outbox_inbox::{Mutant as OfOutboxInbox, OutboxInbox};
 use super::polled::{Mutant as OfPolled, Polled};
 use super::token::{Mutant as OfToken, Token};
+use super::{breaks, holds};
 
 #[test]
 fn trap_1_reading_the_dedup_record_before_the_entity() {
@@ -23,6 +23,14 @@ fn trap_1_reading_the_dedup_record_before_the_entity() {
 fn trap_2_deleting_staged_effects_because_of_an_error_that_was_no_conflict() {
     let unstages = Detached(OfDetached::UnstagesInDoubt);
     breaks(one_deposit("2 unstages in doubt", unstages), Property::NoLostEffects);
+}
+
+#[test]
+fn trap_2_a_conflict_is_not_sure_where_a_layer_below_repeats_writes() {
+    let unstages = Detached(OfDetached::UnstagesOnConflict);
+    holds(one_deposit("2 unstages on conflict", unstages));
+    let world = repeating(one_deposit("2 unstages on a repeated conflict", unstages));
+    breaks(world, Property::NoLostEffects);
 }
 
 #[test]
