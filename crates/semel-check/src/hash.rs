@@ -1,13 +1,14 @@
 //! 128-bit fingerprints. Two things with one fingerprint are taken to be the same; with 2^32 states
 //! the chance of a wrong merge is below 2^-64.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use semel_core::broker::{Destination, FailureRecord, Outgoing, Settlement};
 use semel_core::store::{Change, Expect, ItemKey, Keep};
 use semel_core::{Envelope, Extension, Timestamp};
-use siphasher::sip128::{Hasher128, SipHasher13};
+use twox_hash::XxHash3_128;
 
 /// A fingerprint.
 pub(crate) type Print = u128;
@@ -38,15 +39,37 @@ pub(crate) type Prints = HashSet<Print, BuildHasherDefault<AsIs>>;
 /// A map by fingerprint.
 pub(crate) type ByPrint<T> = HashMap<Print, T, BuildHasherDefault<AsIs>>;
 
-/// Gathers what a fingerprint is made of.
-pub(crate) struct Ink(SipHasher13);
+/// Gathers what a fingerprint is made of: most are made of many small parts.
+pub(crate) struct Ink(Parts);
+
+/// The parts, one after the other.
+struct Parts(Vec<u8>);
+
+/// The room that a fingerprint begins with, in bytes.
+const ROOM_BYTES: usize = 512;
+
+thread_local! {
+    /// Rooms that fingerprints were made in, for those to come.
+    static ROOMS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Hasher for Parts {
+    fn finish(&self) -> u64 {
+        XxHash3_128::oneshot(&self.0) as u64
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}
 
 impl Ink {
     /// Begins a fingerprint of one `kind` of thing.
     pub(crate) fn new(kind: u8) -> Self {
-        let mut hasher = SipHasher13::new();
-        hasher.write_u8(kind);
-        Self(hasher)
+        let room = ROOMS.with(|rooms| rooms.borrow_mut().pop());
+        let mut room = room.unwrap_or_else(|| Vec::with_capacity(ROOM_BYTES));
+        room.push(kind);
+        Self(Parts(room))
     }
 
     /// Adds anything that can be hashed.
@@ -61,7 +84,11 @@ impl Ink {
     }
 
     pub(crate) fn print(self) -> Print {
-        self.0.finish128().as_u128()
+        let Self(Parts(mut room)) = self;
+        let print = XxHash3_128::oneshot(&room);
+        room.clear();
+        ROOMS.with(|rooms| rooms.borrow_mut().push(room));
+        print
     }
 }
 

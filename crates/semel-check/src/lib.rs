@@ -11,6 +11,7 @@ mod fault;
 mod handler;
 mod hash;
 mod judge;
+mod memo;
 mod model;
 mod monitor;
 mod moves;

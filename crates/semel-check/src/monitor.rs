@@ -6,6 +6,7 @@ use semel_core::broker::{Destination, Outgoing};
 use semel_core::protocols::message_key;
 
 use crate::hash::{self, Ink, Print};
+use crate::memo::Memo;
 use crate::tag::{self, Content, EffectName, WroteObject};
 
 /// An effect that can be seen from outside.
@@ -18,6 +19,35 @@ pub(crate) struct Visible {
     /// Where it went, under which source and id.
     pub(crate) identity: Print,
     print: Print,
+}
+
+thread_local! {
+    static SENT: Memo<Option<Arc<Visible>>> = Memo::default();
+}
+
+impl Visible {
+    /// What a message shows; nothing if it is no effect.
+    fn of(outgoing: &Outgoing) -> Arc<Option<Arc<Self>>> {
+        let mut ink = Ink::new(47);
+        hash::outgoing(&mut ink, outgoing);
+        SENT.with(|sent| sent.get(ink.print(), || Self::read(outgoing).map(Arc::new)))
+    }
+
+    fn read(outgoing: &Outgoing) -> Option<Self> {
+        let (of, envelope) = tag::untag(&outgoing.envelope)?;
+        let sent = Outgoing { to: outgoing.to.clone(), envelope, delay: outgoing.delay };
+        let to = match &sent.to {
+            Destination::Endpoint(name) => Some(name),
+            Destination::Subscribers => None,
+        };
+        let identity = hash::print(17, (to, message_key(&sent.envelope)));
+        let content = tag::content_sent(&sent, of.is_published);
+        let mut ink = Ink::new(18).with((&of, identity, content));
+        // Invariants can see every attribute, so all of them tell states apart.
+        hash::envelope(&mut ink, &sent.envelope);
+        let print = ink.print();
+        Some(Self { of, sent, content, identity, print })
+    }
 }
 
 /// What a handler wrote outside by itself, and for which message.
@@ -90,23 +120,13 @@ impl Monitor {
 
     /// A message was sent; tells whether that is news.
     pub(crate) fn see(&mut self, outgoing: &Outgoing) -> bool {
-        let Some((of, envelope)) = tag::untag(&outgoing.envelope) else { return false };
-        let sent = Outgoing { to: outgoing.to.clone(), envelope, delay: outgoing.delay };
-        let to = match &sent.to {
-            Destination::Endpoint(name) => Some(name),
-            Destination::Subscribers => None,
-        };
-        let identity = hash::print(17, (to, message_key(&sent.envelope)));
-        let content = tag::content_sent(&sent, of.is_published);
-        let mut ink = Ink::new(18).with((&of, identity, content));
-        // Invariants can see every attribute, so all of them tell states apart.
-        hash::envelope(&mut ink, &sent.envelope);
-        let print = ink.print();
+        let Some(visible) = &*Visible::of(outgoing) else { return false };
+        let print = visible.print;
         let Err(at) = self.0.visible.binary_search_by_key(&print, |seen| seen.print) else {
             return false;
         };
         let inner = Arc::make_mut(&mut self.0);
-        inner.visible.insert(at, Arc::new(Visible { of, sent, content, identity, print }));
+        inner.visible.insert(at, visible.clone());
         inner.print = inner.print.wrapping_add(print);
         true
     }

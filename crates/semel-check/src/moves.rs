@@ -61,45 +61,62 @@ pub(crate) enum Outcome {
     Stale,
 }
 
-/// Every move of a state with what it costs in faults, in a fixed order.
+/// Every move of a state with what it costs in faults, in a fixed order: those that are no faults
+/// first.
 pub(crate) fn moves(model: &Model, state: &State) -> Vec<(Move, u32)> {
-    let mut all = Moves { model, moves: Vec::with_capacity(16) };
-    for (slot, task) in state.slots.iter().enumerate() {
-        if let Some(task) = task {
-            all.of_task(slot, task);
-        }
-    }
-    let can_deliver = state.slots[..state.worker_count()].iter().any(Option::is_none);
-    for (at, queued) in state.parts.queue.all().iter().enumerate() {
-        all.of_message(state, at, queued, can_deliver);
-    }
-    for flying in &state.flying {
-        all.free(Move::Land { write: flying.print });
-    }
-    all.of_time(state);
-    all.of_finisher(state);
-    for (site, version) in state.deployed.iter().enumerate() {
-        let is_last = usize::from(*version) + 1 >= model.cast.sites[site].versions.len();
-        if !is_last {
-            all.fault(Fault::Deployment, Move::Deploy { site });
-        }
-    }
-    all.moves
+    let mut all = Moves { model, free: Vec::with_capacity(16), faults: Some(Vec::new()) };
+    all.collect(state);
+    all.free.extend(all.faults.into_iter().flatten());
+    all.free
+}
+
+/// The moves of a state that are no faults.
+pub(crate) fn free_moves(model: &Model, state: &State) -> Vec<(Move, u32)> {
+    let mut all = Moves { model, free: Vec::with_capacity(16), faults: None };
+    all.collect(state);
+    all.free
 }
 
 struct Moves<'a> {
     model: &'a Model,
-    moves: Vec<(Move, u32)>,
+    free: Vec<(Move, u32)>,
+    /// None where nobody asks for them.
+    faults: Option<Vec<(Move, u32)>>,
 }
 
 impl Moves<'_> {
+    fn collect(&mut self, state: &State) {
+        for (slot, task) in state.slots.iter().enumerate() {
+            if let Some(task) = task {
+                self.of_task(slot, task);
+            }
+        }
+        let can_deliver = state.slots[..state.worker_count()].iter().any(Option::is_none);
+        for (at, queued) in state.parts.queue.all().iter().enumerate() {
+            self.of_message(state, at, queued, can_deliver);
+        }
+        for flying in &state.flying {
+            self.free(Move::Land { write: flying.print });
+        }
+        self.of_time(state);
+        self.of_finisher(state);
+        for (site, version) in state.deployed.iter().enumerate() {
+            let is_last = usize::from(*version) + 1 >= self.model.cast.sites[site].versions.len();
+            if !is_last {
+                self.fault(Fault::Deployment, Move::Deploy { site });
+            }
+        }
+    }
+
     fn free(&mut self, step: Move) {
-        self.moves.push((step, 0));
+        self.free.push((step, 0));
     }
 
     fn fault(&mut self, fault: Fault, step: Move) {
-        if self.model.faults.has(fault) {
-            self.moves.push((step, 1));
+        if let Some(faults) = &mut self.faults
+            && self.model.faults.has(fault)
+        {
+            faults.push((step, 1));
         }
     }
 

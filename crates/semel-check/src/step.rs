@@ -138,12 +138,7 @@ impl Stepping<'_> {
         let start = Start::Process {
             site,
             version: usize::from(self.state.deployed[site]),
-            message: queued.carried.clone(),
-            receipt: queued.receipt(),
-            delivery: queued.delivery(),
-            deliveries: queued.deliveries,
-            failures: queued.failures.clone(),
-            failure_count: queued.failure_count,
+            queued,
             attempts: 0,
         };
         let node = self.tasks.begin(start, self.surroundings(0))?;

@@ -6,7 +6,6 @@
 //! hand them on as the opaque bytes they are.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -168,14 +167,11 @@ impl Trail {
         let marked: Marked<'_> = serde_json::from_slice(bytes).ok()?;
         Some((Self(marked.trail), marked.state.bytes()))
     }
+}
 
-    /// The trail in an entity's item, wherever its protocol has put the state.
-    pub(crate) fn of_item(key: &ItemKey, value: &[u8]) -> Option<Arc<Self>> {
-        if key.space != Space::Entity {
-            return None;
-        }
-        find(value).map(|(trail, _)| Arc::new(trail))
-    }
+/// The trail and the state in an entity's item, wherever its protocol has put them.
+pub(crate) fn state_of(key: &ItemKey, value: &[u8]) -> Option<(Trail, Bytes)> {
+    if key.space == Space::Entity { find(value) } else { None }
 }
 
 /// The state that an entity's item holds, without its trail.

@@ -150,6 +150,14 @@ pub(crate) struct Condition {
     pub(crate) holds: Check,
 }
 
+impl Condition {
+    /// Whether it holds; one that panics does not.
+    pub(crate) fn is_met(&self, state: &State) -> bool {
+        let holds = std::panic::AssertUnwindSafe(|| (self.holds)(&View(state)));
+        std::panic::catch_unwind(holds).unwrap_or(false)
+    }
+}
+
 impl fmt::Debug for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {}", self.when, self.name)

@@ -113,7 +113,7 @@ impl Explorer {
         if self.is_cut(&state) {
             return None;
         }
-        let moves = self.moves(&state);
+        let moves = self.moves_left(&state);
         if self.is_end(&state, &moves) {
             self.coverage.executions += 1;
             if let Some(violation) = self.end(&state) {
@@ -122,9 +122,8 @@ impl Explorer {
         } else if let Some((violation, tail)) = self.never_rests(&state) {
             return Some(Stop { violation, choices: ways.choices(at), tail });
         }
-        let may_fail = state.faults < self.model.faults_max;
         for (choice, (step, cost)) in moves.into_iter().enumerate() {
-            if cost > 0 && !may_fail || self.finds_nothing(&state, step) {
+            if self.finds_nothing(&state, step) {
                 continue;
             }
             let what = match self.step(&state, step, cost) {

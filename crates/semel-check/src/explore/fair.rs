@@ -7,7 +7,7 @@
 use super::Explorer;
 use crate::hash::{self, Print};
 use crate::judge::{Breach, Violation};
-use crate::moves::Move;
+use crate::moves::{self, Move};
 use crate::state::State;
 use crate::step::Halt;
 
@@ -19,11 +19,15 @@ impl Explorer {
     pub(super) fn never_rests(&mut self, from: &State) -> Option<(Violation, Vec<Move>)> {
         let mut state = from.clone();
         let (mut turn, mut passed, mut made) = (0, Vec::new(), Vec::new());
+        let mut on_the_way = Vec::new();
         for _ in 0..FAIR_MOVES_MAX {
-            let here = hash::print(29, (state.key_by_worker(), turn));
-            if self.restful.contains(&here) {
+            // Whoever has come to rest from here took turns as well.
+            let key = state.key();
+            if self.restful.contains(&key) {
                 break;
             }
+            on_the_way.push(key);
+            let here = hash::print(29, (state.key_by_worker(), turn));
             if passed.contains(&here) && wait(&mut state) {
                 // Whoever waits for a record to pass its time waits no longer.
                 continue;
@@ -48,7 +52,7 @@ impl Explorer {
                 self.cut.insert(format!("a fair run was cut off after {FAIR_MOVES_MAX} moves"));
             }
         }
-        self.restful.extend(passed);
+        self.restful.extend(on_the_way);
         None
     }
 
@@ -58,18 +62,15 @@ impl Explorer {
         state: &State,
         turn: usize,
     ) -> Result<Option<(State, Move, usize)>, Halt> {
-        let moves = self.moves(state);
+        let moves = moves::free_moves(&self.model, state);
         if self.is_cut(state) || self.is_end(state, &moves) {
             return Ok(None);
         }
         let actors = state.slots.len() + KINDS;
         for offset in 0..actors {
             let actor = (turn + offset) % actors;
-            let mut of_actor: Vec<Move> = moves
-                .iter()
-                .filter(|(choice, cost)| *cost == 0 && actor_of(state, choice) == actor)
-                .map(|(choice, _)| *choice)
-                .collect();
+            let of_actor = moves.iter().filter(|(choice, _)| actor_of(state, choice) == actor);
+            let mut of_actor: Vec<Move> = of_actor.map(|(choice, _)| *choice).collect();
             // Of several messages the one that was delivered least.
             of_actor.sort_by_key(|choice| deliveries_of(state, choice));
             for choice in of_actor {

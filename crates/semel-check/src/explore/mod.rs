@@ -24,7 +24,6 @@ use crate::state::State;
 use crate::step::{self, Halt};
 use crate::task::{End, Tasks};
 use crate::trace::Trace;
-use crate::view::View;
 use crate::watch::Watch;
 
 /// The position of a move in the list of a state's moves.
@@ -40,12 +39,14 @@ pub(crate) struct Explorer {
     ends: BTreeSet<Print>,
     /// How often each `sometimes` condition was seen.
     seen: Vec<u64>,
-    /// The ends of fair runs that are known to come to rest.
+    /// The states from which taking turns is known to come to an end.
     restful: Prints,
     /// In which states of the store a look of the finisher finds nothing.
     idle_looks: ByPrint<bool>,
-    /// What could be seen of the state that was judged last, and was fine.
-    judged_last: Option<[Print; 4]>,
+    /// What could be seen of states that were judged and fine, with the conditions that held.
+    judged: ByPrint<Arc<[bool]>>,
+    /// What could be seen of ends that were judged and fine.
+    ended: Prints,
     /// Messages from outside that were processed in no end so far, by endpoint and identity.
     unprocessed: Vec<(String, String)>,
 }
@@ -77,7 +78,8 @@ impl Explorer {
             seen,
             restful: Prints::default(),
             idle_looks: ByPrint::default(),
-            judged_last: None,
+            judged: ByPrint::default(),
+            ended: Prints::default(),
             unprocessed,
         }
     }
@@ -156,29 +158,38 @@ impl Explorer {
 
     /// Judges a state; what holds in every state, and counts what holds in some.
     fn judge(&mut self, state: &State) -> Option<Violation> {
-        for (condition, seen) in self.model.conditions.iter().zip(&mut self.seen) {
-            let holds = std::panic::AssertUnwindSafe(|| (condition.holds)(&View(state)));
-            if std::panic::catch_unwind(holds).unwrap_or(false) {
-                *seen += 1;
-            }
-        }
         // Most moves change nothing that anyone can see.
-        let visible = [
-            state.parts.items.print(),
-            state.parts.queue.print(),
-            state.parts.outside.print(),
-            state.monitor.print(),
-        ];
-        if self.judged_last == Some(visible) {
-            return None;
+        let visible = visible(state);
+        let (held, violation) = match self.judged.get(&visible) {
+            Some(held) => (held.clone(), None),
+            None => {
+                let held: Arc<[bool]> =
+                    self.model.conditions.iter().map(|condition| condition.is_met(state)).collect();
+                let violation = judge::always(&self.model, state);
+                if violation.is_none() {
+                    self.judged.insert(visible, held.clone());
+                }
+                (held, violation)
+            }
+        };
+        for (seen, held) in self.seen.iter_mut().zip(&*held) {
+            *seen += u64::from(*held);
         }
-        let violation = judge::always(&self.model, state);
-        self.judged_last = violation.is_none().then_some(visible);
         violation
     }
 
+    /// Every move of a state.
     fn moves(&self, state: &State) -> Vec<(Move, u32)> {
         moves::moves(&self.model, state)
+    }
+
+    /// The moves that a run may make from a state.
+    fn moves_left(&self, state: &State) -> Vec<(Move, u32)> {
+        if state.faults < self.model.faults_max {
+            self.moves(state)
+        } else {
+            moves::free_moves(&self.model, state)
+        }
     }
 
     fn step(&mut self, state: &State, choice: Move, cost: u32) -> Result<Option<State>, Halt> {
@@ -216,10 +227,10 @@ impl Explorer {
 
     /// Whether nothing is left to do in a state with these moves, faults switched off.
     fn is_end(&mut self, state: &State, moves: &[(Move, u32)]) -> bool {
-        let free = moves.iter().filter(|(_, cost)| *cost == 0).map(|(choice, _)| *choice);
-        let (looks, others): (Vec<Move>, Vec<Move>) =
-            free.partition(|choice| matches!(choice, Move::Finish { .. }));
-        others.is_empty() && looks.into_iter().all(|look| self.finds_nothing(state, look))
+        // Those that are no faults come first.
+        let free = moves.iter().take_while(|(_, cost)| *cost == 0).map(|(choice, _)| *choice);
+        let is_look = |choice: Move| matches!(choice, Move::Finish { .. });
+        free.clone().all(is_look) && free.clone().all(|look| self.finds_nothing(state, look))
     }
 
     /// Whether a look of the finisher, alone in the world, leaves everything as it is. Beginning one
@@ -257,20 +268,27 @@ impl Explorer {
 
     /// Notes what the end of a run looks like, and judges it.
     fn end(&mut self, state: &State) -> Option<Violation> {
+        let visible = visible(state);
+        if self.ended.contains(&visible) {
+            return None;
+        }
         self.ends.insert(Self::end_print(state));
         let is_left =
             |(endpoint, message): &(String, String)| !judge::is_processed(state, endpoint, message);
         self.unprocessed.retain(is_left);
-        judge::finally(&self.model, state)
+        let violation = judge::finally(&self.model, state);
+        if violation.is_none() {
+            self.ended.insert(visible);
+        }
+        violation
     }
 
     /// What an end looks like: entities with their trails, what is visible, what is dead.
     fn end_print(state: &State) -> Print {
         let mut ink = crate::hash::Ink::new(28).with(state.monitor.print());
         for record in state.parts.items.all() {
-            if let Some(trail) = &record.trail {
-                let user = crate::tag::state_in(&record.item.value);
-                ink.add((&record.item.key, trail, user.as_deref()));
+            if record.trail.is_some() {
+                ink.add(record.looks);
             }
         }
         for queued in state.parts.queue.all() {
@@ -281,6 +299,11 @@ impl Explorer {
         }
         ink.print()
     }
+}
+
+/// All that is judged of a state.
+fn visible(state: &State) -> Print {
+    state.parts.print().wrapping_add(state.monitor.print())
 }
 
 /// What a halt means.

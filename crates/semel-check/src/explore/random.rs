@@ -45,10 +45,10 @@ struct Walk {
 
 impl Explorer {
     pub(super) fn random(&mut self, seed: u64, runs: u64) -> Option<Stop> {
-        let mut dice = Dice::new(seed);
+        let (mut dice, first) = (Dice::new(seed), step::beginning(&self.model));
         for _ in 0..runs {
             self.tasks.begin_anew();
-            let (walk, violation) = self.walk(&mut dice);
+            let (walk, violation) = self.walk(first.clone(), &mut dice);
             self.coverage.executions += 1;
             self.coverage.depth = self.coverage.depth.max(walk.moves.len() as u32);
             if let Some(violation) = violation {
@@ -59,15 +59,15 @@ impl Explorer {
     }
 
     /// One run from the beginning to an end, or to a violation.
-    fn walk(&mut self, dice: &mut Dice) -> (Walk, Option<Violation>) {
-        let (mut state, mut walk) = (step::beginning(&self.model), Walk::default());
+    fn walk(&mut self, first: State, dice: &mut Dice) -> (Walk, Option<Violation>) {
+        let (mut state, mut walk) = (first, Walk::default());
         while walk.moves.len() < self.model.bounds.depth as usize {
             self.coverage.states += 1;
             self.coverage.faults = self.coverage.faults.max(state.faults);
             if let Some(violation) = self.judge(&state) {
                 return (walk, Some(violation));
             }
-            let moves = self.moves(&state);
+            let moves = self.moves_left(&state);
             if self.is_cut(&state) {
                 return (walk, None);
             }
@@ -105,12 +105,12 @@ impl Explorer {
         dice: &mut Dice,
     ) -> Result<Option<(State, usize)>, (usize, Violation)> {
         let may_fail = state.faults < self.model.faults_max;
-        let wanted = u32::from(may_fail && dice.percent(FAULTS_PERCENT));
-        let mut left: Vec<usize> = (0..moves.len()).filter(|at| moves[*at].1 == wanted).collect();
-        let others = (0..moves.len()).filter(|at| moves[*at].1 != wanted);
-        let mut others: Vec<usize> = others.filter(|at| moves[*at].1 == 0 || may_fail).collect();
+        let wants_fault = may_fail && dice.percent(FAULTS_PERCENT);
+        // Those that are no faults come first.
+        let (free, faults) = (0..moves.len()).partition(|at| moves[*at].1 == 0);
+        let mut lists: [Vec<usize>; 2] = if wants_fault { [faults, free] } else { [free, faults] };
         // Not every move that is listed can be made.
-        while let Some(from) = [&mut left, &mut others].into_iter().find(|list| !list.is_empty()) {
+        while let Some(from) = lists.iter_mut().find(|list| !list.is_empty()) {
             let choice = from.swap_remove(dice.below(from.len()));
             let (made, cost) = moves[choice];
             if self.finds_nothing(state, made) {

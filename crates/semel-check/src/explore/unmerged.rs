@@ -4,10 +4,15 @@
 //! Order Methods for the Verification of Concurrent Systems*, 1996). They are not mixed with merged
 //! states: together the two are known to miss violations.
 
+use std::rc::Rc;
+
+use semel_core::store::Space;
+
 use super::{Choice, Explorer, Stop, halted};
 use crate::hash::{self, Print};
 use crate::model::Model;
 use crate::moves::{Move, Outcome};
+use crate::parts::Carried;
 use crate::state::State;
 use crate::step;
 use crate::task::call::Call;
@@ -15,8 +20,11 @@ use crate::task::call::Call;
 /// What a move touches, and whether it may change it.
 type Footprint = Vec<(Print, bool)>;
 
+/// A footprint that many states share.
+type Kept = Rc<[(Print, bool)]>;
+
 /// A move that need not be made again as long as nothing it depends on happens.
-type Asleep = (Move, Footprint);
+type Asleep = (Move, Kept);
 
 impl Explorer {
     pub(super) fn unmerged(&mut self) -> Option<Stop> {
@@ -43,7 +51,7 @@ impl Explorer {
         if self.is_cut(state) || self.is_too_much(choices) {
             return None;
         }
-        let moves = self.moves(state);
+        let moves = self.moves_left(state);
         if self.is_end(state, &moves) {
             self.coverage.executions += 1;
             if let Some(violation) = self.end(state) {
@@ -51,14 +59,11 @@ impl Explorer {
             }
         }
         for (choice, (made, cost)) in moves.into_iter().enumerate() {
-            let is_too_much = cost > 0 && state.faults >= self.model.faults_max;
-            if is_too_much || asleep.iter().any(|(sleeper, _)| *sleeper == made) {
+            let is_asleep = asleep.iter().any(|(sleeper, _)| *sleeper == made);
+            if is_asleep || self.finds_nothing(state, made) {
                 continue;
             }
-            if self.finds_nothing(state, made) {
-                continue;
-            }
-            let footprint = footprint(&self.model, state, made, cost);
+            let footprint: Kept = footprint(&self.model, state, made, cost).into();
             choices.push(choice as Choice);
             match self.step(state, made, cost) {
                 Ok(None) => {}
@@ -93,14 +98,14 @@ impl Explorer {
 }
 
 /// Whether the order of two moves can matter.
-fn depend(one: &Footprint, other: &Footprint) -> bool {
+fn depend(one: &[(Print, bool)], other: &[(Print, bool)]) -> bool {
     one.iter().any(|(thing, writes)| {
         other.iter().any(|(same, also_writes)| thing == same && (*writes || *also_writes))
     })
 }
 
 /// Things that moves touch beside items, messages and objects.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 enum Shared {
     Faults,
     Clock,
@@ -108,10 +113,21 @@ enum Shared {
     Slot(usize),
     Deployed(usize),
     Order,
+    Space(Space),
 }
 
+/// A name for it: prints are never that small.
 fn shared(thing: Shared) -> Print {
-    hash::print(31, thing)
+    let (kind, number) = match thing {
+        Shared::Faults => (1, 0),
+        Shared::Clock => (2, 0),
+        Shared::Workers => (3, 0),
+        Shared::Order => (4, 0),
+        Shared::Slot(slot) => (5, slot),
+        Shared::Deployed(site) => (6, site),
+        Shared::Space(space) => (7, space as usize),
+    };
+    (kind << 64) | number as Print
 }
 
 fn footprint(model: &Model, state: &State, made: Move, cost: u32) -> Footprint {
@@ -123,7 +139,7 @@ fn footprint(model: &Model, state: &State, made: Move, cost: u32) -> Footprint {
         let found = state.parts.queue.all().iter().find(|queued| queued.name == message);
         if let Some(queued) = found {
             let carried = &queued.carried;
-            touched.push((of_message(&carried.endpoint, &carried.identity), true));
+            touched.push((carried.name, true));
             if let Some(slot) = state.holder(queued) {
                 touched.push((shared(Shared::Slot(slot)), false));
             }
@@ -174,8 +190,8 @@ fn footprint(model: &Model, state: &State, made: Move, cost: u32) -> Footprint {
         Move::Deploy { site } => touched.push((shared(Shared::Deployed(site)), true)),
         Move::Finish { .. } => {
             touched.push((shared(Shared::Slot(state.finisher())), true));
-            for space in semel_core::store::Space::ALL {
-                touched.push((of_space(space), false));
+            for space in Space::ALL {
+                touched.push((shared(Shared::Space(space)), false));
             }
         }
     }
@@ -183,11 +199,7 @@ fn footprint(model: &Model, state: &State, made: Move, cost: u32) -> Footprint {
 }
 
 fn of_message(endpoint: &str, identity: &str) -> Print {
-    hash::print(32, (endpoint, identity))
-}
-
-fn of_space(space: semel_core::store::Space) -> Print {
-    hash::print(33, space)
+    Carried::name_of(endpoint, identity)
 }
 
 fn of_call(model: &Model, state: &State, slot: usize, call: &Call, touched: &mut Footprint) {
@@ -203,13 +215,13 @@ fn of_call(model: &Model, state: &State, slot: usize, call: &Call, touched: &mut
     };
     match call {
         Call::Read(key) => touched.push((hash::key(key), false)),
-        Call::List(page) => touched.push((of_space(page.space), false)),
+        Call::List(page) => touched.push((shared(Shared::Space(page.space)), false)),
         Call::Write(changes) => {
             for change in changes {
                 match change {
                     Change::Put { key, .. } | Change::Delete { key, .. } => {
                         touched.push((hash::key(key), true));
-                        touched.push((of_space(key.space), true));
+                        touched.push((shared(Shared::Space(key.space)), true));
                     }
                     Change::Enqueue(outgoing) => send(outgoing, touched),
                     Change::Settle { .. } => of_own_message(state, slot, touched),
@@ -229,7 +241,7 @@ fn of_call(model: &Model, state: &State, slot: usize, call: &Call, touched: &mut
 /// Settling is about the message that the task has.
 fn of_own_message(state: &State, slot: usize, touched: &mut Footprint) {
     let task = state.slots.get(slot).and_then(Option::as_ref);
-    if let Some((endpoint, message)) = task.and_then(crate::state::Slot::name) {
-        touched.push((of_message(&endpoint, &message), true));
+    if let Some(message) = task.and_then(|task| task.node.start.message()) {
+        touched.push((message.name, true));
     }
 }

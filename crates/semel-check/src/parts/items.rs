@@ -6,7 +6,12 @@ use bytes::Bytes;
 use semel_core::store::{Expect, Item, ItemKey, Keep, Page, Version};
 
 use crate::hash::{self, Ink, Print};
-use crate::tag::Trail;
+use crate::memo::Memo;
+use crate::tag::{self, Trail};
+
+thread_local! {
+    static RECORDS: Memo<Record> = Memo::default();
+}
 
 /// An item with what the checker knows of it.
 #[derive(Debug)]
@@ -16,7 +21,9 @@ pub(crate) struct Record {
     /// When the store may drop it.
     pub(crate) kept_until_ms: Option<i64>,
     /// The messages that the entity's state stems from.
-    pub(crate) trail: Option<Arc<Trail>>,
+    pub(crate) trail: Option<Trail>,
+    /// What tells the entity's state from others, whatever its protocol keeps beside it.
+    pub(crate) looks: Print,
     /// What stood here before, for stale reads.
     pub(crate) before: Option<Arc<Record>>,
     pub(crate) print: Print,
@@ -139,7 +146,7 @@ impl Inner {
         *count
     }
 
-    fn insert(&mut self, record: Record) {
+    fn insert(&mut self, record: Arc<Record>) {
         if let Some(at) = self.gone.iter().position(|gone| gone.item.key == record.item.key) {
             let gone = self.gone.remove(at);
             self.print = self.print.wrapping_sub(hash::print(43, gone.print));
@@ -147,7 +154,7 @@ impl Inner {
         self.print = self.print.wrapping_add(record.print);
         let key = &record.item.key;
         let at = self.records.partition_point(|other| other.item.key < *key);
-        self.records.insert(at, Arc::new(record));
+        self.records.insert(at, record);
     }
 }
 
@@ -163,22 +170,29 @@ impl Record {
         keep: Keep,
         now_ms: i64,
         before: Option<Arc<Record>>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let kept_until_ms = match keep {
             Keep::Always => None,
             Keep::For(span) => {
                 Some(now_ms.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
             }
         };
-        Self {
-            item: Item { key: key.clone(), value: value.clone(), version: version(number) },
-            number,
-            kept_until_ms,
-            trail: Trail::of_item(key, value),
-            before: before.map(Self::without_history),
-            print: 0,
-        }
-        .printed()
+        let before = before.map(Self::without_history);
+        let print = print_of(key, value, number, kept_until_ms, before.as_deref());
+        let make = || {
+            let found = tag::state_of(key, value);
+            let state = found.as_ref().map(|(trail, state)| (key, trail, &**state));
+            Self {
+                item: Item { key: key.clone(), value: value.clone(), version: version(number) },
+                number,
+                kept_until_ms,
+                looks: hash::print(46, state),
+                trail: found.map(|(trail, _)| trail),
+                before,
+                print,
+            }
+        };
+        RECORDS.with(|records| records.get(print, make))
     }
 
     /// One value back is as stale as a read gets here: older ones only add to the worlds.
@@ -186,28 +200,38 @@ impl Record {
         if record.before.is_none() {
             return record;
         }
+        let Item { key, value, .. } = &record.item;
+        let print = print_of(key, value, record.number, record.kept_until_ms, None);
         let alone = Self {
             item: record.item.clone(),
             trail: record.trail.clone(),
             before: None,
+            print,
             ..*record
         };
-        Arc::new(alone.printed())
+        Arc::new(alone)
     }
 
-    fn printed(self) -> Self {
-        Self { print: self.print_anew(), ..self }
-    }
-
-    /// Everything that can matter later. The trail is in the value.
+    #[cfg(test)]
     fn print_anew(&self) -> Print {
-        let ink = Ink::new(3).with((&self.item.key, self.number, self.kept_until_ms));
-        let before = self.before.as_ref().map(|before| before.print);
-        ink.with((&*self.item.value, before)).print()
+        let Item { key, value, .. } = &self.item;
+        print_of(key, value, self.number, self.kept_until_ms, self.before.as_deref())
     }
 
     /// Whether the store may drop it now.
     pub(crate) fn may_vanish(&self, now_ms: i64) -> bool {
         self.kept_until_ms.is_some_and(|until| now_ms >= until)
     }
+}
+
+/// Everything about a record that can matter later. What it is made of is in it, the trail included.
+fn print_of(
+    key: &ItemKey,
+    value: &Bytes,
+    number: u64,
+    kept_until_ms: Option<i64>,
+    before: Option<&Record>,
+) -> Print {
+    let ink = Ink::new(3).with((key, number, kept_until_ms));
+    ink.with((&**value, before.map(|before| before.print))).print()
 }

@@ -157,18 +157,22 @@ fn admits(
             return Err((Trouble::TooLarge, "a value or message is too large"));
         }
     }
-    let keys: Vec<&ItemKey> = changes.iter().filter_map(key_of).collect();
-    let twice = |at: usize| keys[..at].contains(&keys[at]);
-    if (0..keys.len()).any(twice) {
-        return Err((Trouble::Unsupported, "the batch names an item twice"));
+    for (at, change) in changes.iter().enumerate() {
+        let before = &changes[..at];
+        if key_of(change).is_some_and(|key| before.iter().filter_map(key_of).any(|one| one == key))
+        {
+            return Err((Trouble::Unsupported, "the batch names an item twice"));
+        }
+        let is_it = |receipt| before.iter().filter_map(receipt_of).any(|one| one == receipt);
+        if receipt_of(change).is_some_and(is_it) {
+            return Err((Trouble::Unsupported, "the batch settles a delivery twice"));
+        }
     }
-    let receipts: Vec<_> = changes.iter().filter_map(receipt_of).collect();
-    if (0..receipts.len()).any(|at| receipts[..at].contains(&receipts[at])) {
-        return Err((Trouble::Unsupported, "the batch settles a delivery twice"));
-    }
-    let spread = keys.windows(2).any(|pair| pair[0].partition != pair[1].partition);
+    let mut keys = changes.iter().filter_map(key_of);
+    let first = keys.next();
+    let spread = keys.clone().any(|key| first.is_some_and(|one| one.partition != key.partition));
     match limits.atomicity {
-        Atomicity::OneItem if keys.len() > 1 => {
+        Atomicity::OneItem if keys.next().is_some() => {
             Err((Trouble::Unsupported, "the batch spans items"))
         }
         Atomicity::OnePartition if spread => {

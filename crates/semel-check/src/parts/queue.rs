@@ -8,6 +8,11 @@ use semel_core::envelope::PARTITION_KEY;
 use semel_core::protocols::message_key;
 
 use crate::hash::{self, Ink, Print};
+use crate::memo::Memo;
+
+thread_local! {
+    static CARRIED: Memo<Carried> = Memo::default();
+}
 
 /// Who receives what.
 #[derive(Clone, Debug, Default)]
@@ -61,22 +66,30 @@ pub(crate) struct Carried {
     /// Source and id, by which its receiver knows it.
     pub(crate) identity: String,
     /// Endpoint and identity. As one text they could be mistaken for those of another.
-    name: Print,
+    pub(crate) name: Print,
     pub(crate) print: Print,
 }
 
 impl Carried {
-    pub(crate) fn new(endpoint: &str, envelope: &Envelope) -> Self {
+    pub(crate) fn name_of(endpoint: &str, identity: &str) -> Print {
+        hash::print(7, (endpoint, identity))
+    }
+
+    pub(crate) fn new(endpoint: &str, envelope: &Envelope) -> Arc<Self> {
         let mut ink = Ink::new(5).with(endpoint);
         hash::envelope(&mut ink, envelope);
-        let identity = message_key(envelope);
-        Self {
-            endpoint: endpoint.to_owned(),
-            name: hash::print(7, (endpoint, &identity)),
-            identity,
-            envelope: Arc::new(envelope.clone()),
-            print: ink.print(),
-        }
+        let print = ink.print();
+        let make = || {
+            let identity = message_key(envelope);
+            Self {
+                endpoint: endpoint.to_owned(),
+                name: Self::name_of(endpoint, &identity),
+                identity,
+                envelope: Arc::new(envelope.clone()),
+                print,
+            }
+        };
+        CARRIED.with(|carried| carried.get(print, make))
     }
 }
 
@@ -120,6 +133,7 @@ pub(crate) struct Queued {
     /// When it was queued or parked, as a position among all messages.
     pub(crate) position: u64,
     pub(crate) queued_at_ms: i64,
+    print: Print,
 }
 
 impl Queued {
@@ -129,13 +143,14 @@ impl Queued {
     }
 
     pub(crate) fn receipt(&self) -> Receipt {
-        Receipt::new(format!("{:x}.{}.{}", self.carried.name, self.copy, self.receipts))
+        let (upper, lower) = halves(self.carried.name);
+        Receipt::new(format!("{upper:x}.{lower:x}.{}.{}", self.copy, self.receipts))
     }
 
     /// Everything that can matter later. In a world a wait may end at any moment, and nobody asks
     /// since when a message is where it is: so the times are not part of it. Nor is the position,
     /// of which only the order counts (see [`Inner::order_print`]).
-    fn print(&self) -> Print {
+    fn print_anew(&self) -> Print {
         let mut ink = Ink::new(6)
             .with((self.name, &self.fate, self.receipts, self.deliveries))
             .with((self.failure_count, self.failures.len()));
@@ -194,7 +209,7 @@ impl Queue {
     pub(crate) fn send(&mut self, outgoing: &Outgoing, routes: &Routes, now_ms: i64) {
         let delay_ms = i64::try_from(outgoing.delay.as_millis()).unwrap_or(i64::MAX);
         for endpoint in routes.receivers(outgoing) {
-            let carried = Arc::new(Carried::new(endpoint, &outgoing.envelope));
+            let carried = Carried::new(endpoint, &outgoing.envelope);
             self.put(carried, now_ms, now_ms.saturating_add(delay_ms));
         }
     }
@@ -216,6 +231,7 @@ impl Queue {
             ready_at_ms,
             position,
             queued_at_ms: now_ms,
+            print: 0,
         });
     }
 
@@ -324,7 +340,7 @@ impl Queue {
     /// The print made from nothing but what is there now.
     #[cfg(test)]
     pub(super) fn print_anew(&self) -> Print {
-        let messages = self.0.messages.iter().map(|queued| queued.print());
+        let messages = self.0.messages.iter().map(|queued| queued.print_anew());
         let copies = self.0.copies.iter().map(|(name, count)| counted(*name, *count));
         let sum = messages.chain(copies).fold(0, Print::wrapping_add);
         let inner = Inner { print: sum, ..(*self.0).clone() };
@@ -333,17 +349,17 @@ impl Queue {
 
     fn change(&mut self, at: usize, change: impl FnOnce(&mut Queued)) {
         let inner = Arc::make_mut(&mut self.0);
-        let mut queued = (*inner.messages[at]).clone();
-        inner.print = inner.print.wrapping_sub(queued.print());
-        change(&mut queued);
-        inner.print = inner.print.wrapping_add(queued.print());
-        inner.messages[at] = Arc::new(queued);
+        let queued = Arc::make_mut(&mut inner.messages[at]);
+        let before = queued.print;
+        change(queued);
+        queued.print = queued.print_anew();
+        inner.print = inner.print.wrapping_sub(before).wrapping_add(queued.print);
     }
 
     fn remove(&mut self, at: usize) {
         let inner = Arc::make_mut(&mut self.0);
         let queued = inner.messages.remove(at);
-        inner.print = inner.print.wrapping_sub(queued.print());
+        inner.print = inner.print.wrapping_sub(queued.print);
     }
 }
 
@@ -353,9 +369,14 @@ fn after_ms(now_ms: i64, after: std::time::Duration) -> i64 {
 
 /// Name, copy and number of a receipt.
 fn parse(receipt: &Receipt) -> Option<(Print, u32, u32)> {
-    let mut parts = receipt.as_str().splitn(3, '.');
-    let name = Print::from_str_radix(parts.next()?, 16).ok()?;
+    let mut parts = receipt.as_str().splitn(4, '.');
+    let mut half = || Some(Print::from(u64::from_str_radix(parts.next()?, 16).ok()?));
+    let name = half()? << 64 | half()?;
     Some((name, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn halves(name: Print) -> (u64, u64) {
+    ((name >> 64) as u64, name as u64)
 }
 
 /// The mark that `count` copies of a message leave, gone or not: a later one gets other receipts.
@@ -397,7 +418,8 @@ impl Inner {
     }
 
     fn insert(&mut self, queued: Queued) {
-        self.print = self.print.wrapping_add(queued.print());
+        let queued = Queued { print: queued.print_anew(), ..queued };
+        self.print = self.print.wrapping_add(queued.print);
         let at = self.messages.partition_point(|other| other.sorts_by() < queued.sorts_by());
         self.messages.insert(at, Arc::new(queued));
     }

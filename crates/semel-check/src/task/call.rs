@@ -176,8 +176,7 @@ impl Answer {
     /// Whether it holds a state that stems from the message.
     pub(crate) fn shows(&self, message: &Carried) -> bool {
         let stems = |record: &Arc<Record>| {
-            let mark =
-                |trail: &Arc<Trail>| trail.of(&message.endpoint, &message.identity).is_some();
+            let mark = |trail: &Trail| trail.of(&message.endpoint, &message.identity).is_some();
             record.trail.as_ref().is_some_and(mark)
         };
         match self {

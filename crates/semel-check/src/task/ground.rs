@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use semel_core::broker::{BrokerLimits, Delivery, FailureRecord, Receipt};
+use semel_core::broker::{BrokerLimits, Delivery, Receipt};
 use semel_core::handler::{BoxFuture, Handler};
 use semel_core::host::job::{Ground, Job, Round};
 use semel_core::operator::DeadLetter;
@@ -14,7 +14,7 @@ use super::End;
 use super::places::{SimBroker, SimClock, SimEntropy, SimStore};
 use super::port::{self, Note};
 use crate::hash::{Ink, Print};
-use crate::parts::Carried;
+use crate::parts::{Carried, Queued};
 
 /// Everyone who can act, and what they act on.
 #[derive(Debug)]
@@ -44,13 +44,8 @@ pub(crate) enum Start {
     Process {
         site: usize,
         version: usize,
-        message: Arc<Carried>,
-        receipt: Receipt,
-        /// The name of the delivery.
-        delivery: Print,
-        deliveries: u32,
-        failures: Arc<Vec<FailureRecord>>,
-        failure_count: u32,
+        /// The message as it was delivered.
+        queued: Arc<Queued>,
         /// Failed attempts of this delivery.
         attempts: u32,
     },
@@ -64,20 +59,9 @@ impl Start {
     pub(crate) fn print(&self) -> Print {
         let ink = Ink::new(16);
         match self {
-            Self::Process {
-                site,
-                version,
-                message,
-                delivery,
-                deliveries,
-                failure_count,
-                attempts,
-                ..
-            } => ink.with((0_u8, site, version, message.print, delivery)).with((
-                deliveries,
-                failure_count,
-                attempts,
-            )),
+            Self::Process { site, version, queued, attempts } => ink
+                .with((0_u8, site, version, queued.carried.print, queued.delivery()))
+                .with((queued.deliveries, queued.failure_count, attempts)),
             Self::Finish { site, version } => ink.with((1_u8, site, version)),
             Self::Discard { site, version, message, receipt } => {
                 ink.with((2_u8, site, version, message.print, receipt))
@@ -89,7 +73,7 @@ impl Start {
     /// The name of the delivery it works on.
     pub(crate) fn delivery(&self) -> Option<Print> {
         match self {
-            Self::Process { delivery, .. } => Some(*delivery),
+            Self::Process { queued, .. } => Some(queued.delivery()),
             Self::Discard { .. } | Self::Finish { .. } => None,
         }
     }
@@ -97,10 +81,11 @@ impl Start {
     /// What it is, for a reader.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Process { message, .. } => format!(
-                "processing {} {} at {}",
-                message.envelope.kind, message.envelope.id, message.endpoint
-            ),
+            Self::Process { queued, .. } => {
+                let message = &queued.carried;
+                let (kind, id) = (&message.envelope.kind, &message.envelope.id);
+                format!("processing {kind} {id} at {}", message.endpoint)
+            }
             Self::Discard { message, .. } => {
                 format!("discarding {} at {}", message.envelope.id, message.endpoint)
             }
@@ -111,7 +96,8 @@ impl Start {
     /// The message it is about.
     pub(crate) fn message(&self) -> Option<&Arc<Carried>> {
         match self {
-            Self::Process { message, .. } | Self::Discard { message, .. } => Some(message),
+            Self::Process { queued, .. } => Some(&queued.carried),
+            Self::Discard { message, .. } => Some(message),
             Self::Finish { .. } => None,
         }
     }
@@ -211,15 +197,13 @@ pub(super) async fn perform(cast: Arc<Cast>, start: Arc<Start>) -> End {
 }
 
 fn delivery(start: &Start) -> Option<Delivery> {
-    let Start::Process { message, receipt, deliveries, failures, failure_count, .. } = start else {
-        return None;
-    };
+    let Start::Process { queued, .. } = start else { return None };
     Some(Delivery {
-        receipt: receipt.clone(),
-        envelope: Ok((*message.envelope).clone()),
-        deliveries: *deliveries,
-        failures: (**failures).clone(),
-        failure_count: *failure_count,
+        receipt: queued.receipt(),
+        envelope: Ok((*queued.carried.envelope).clone()),
+        deliveries: queued.deliveries,
+        failures: (*queued.failures).clone(),
+        failure_count: queued.failure_count,
     })
 }
 

@@ -10,7 +10,7 @@ pub(super) const TABLE: &[Row] = &[
     ("detached", 0, 38738),
     ("detached, two deposits", 0, 48059),
     ("detached, repeated writes", 0, 42555),
-    ("polled", 0, 31775),
+    ("polled", 0, 31927),
     ("outbox", 0, 4236),
     ("outbox, two deposits", 0, 198598),
     ("outbox, two notes", 0, 4344),
