@@ -24,7 +24,7 @@ impl World {
                     self.explore(Strategy::OneRun, move |explorer| explorer.replay(&line))
                 }
                 Ok(_) => self.explore(Strategy::Exhaustive, Explorer::run),
-                Err(reason) => self.unusable(Strategy::OneRun, reason),
+                Err(reason) => self.unusable(Strategy::OneRun, format!("{REPLAY}: {reason}")),
             },
             Err(_) => self.explore(Strategy::Exhaustive, Explorer::run),
         }

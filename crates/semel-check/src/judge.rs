@@ -4,15 +4,17 @@ use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use semel_core::Property;
 use semel_core::broker::{DeadReason, Destination};
 use semel_core::store::Space;
+use semel_core::{Endpoint, Property};
 
 use crate::model::Model;
 use crate::monitor::{Visible, Wrote};
-use crate::parts::{Fate, Record};
+use crate::parts::{DeadReasonKey, Fate, Queued, Record};
+use crate::quiet;
 use crate::state::State;
 use crate::tag::{Declared, Mark, WroteObject};
+use crate::task::call::excerpt;
 use crate::task::port;
 use crate::trace::phrases;
 use crate::view::{View, When};
@@ -119,11 +121,39 @@ pub(crate) fn always(model: &Model, state: &State) -> Option<Violation> {
     // A protocol without memory cannot know what it has processed.
     let count = if model.judges(Property::AtMostOneStateChange) { 5 } else { 4 };
     // One property that is not judged must not hide another.
-    let violation = judges[..count]
-        .iter()
-        .filter_map(|judge| judge(state, &marks))
-        .find(|violation| is_judged(model, violation));
-    violation.or_else(|| of_user(model, state, When::Always))
+    let all = judges[..count].iter().filter_map(|judge| judge(state, &marks));
+    first_of(model, all).or_else(|| of_user(model, state, When::Always))
+}
+
+/// The first violation of what is judged; the others in the same state are named with it.
+fn first_of(model: &Model, all: impl Iterator<Item = Violation>) -> Option<Violation> {
+    let mut judged = all.filter(|violation| is_judged(model, violation));
+    let mut first = judged.next()?;
+    let mut others: Vec<String> = judged.map(|other| other.breach.to_string()).collect();
+    others.retain(|other| *other != first.breach.to_string());
+    others.dedup();
+    if !others.is_empty() {
+        first.detail = format!("{} Violated here as well: {}.", first.detail, others.join(", "));
+    }
+    Some(first)
+}
+
+/// Which conditions of the user hold, and the first one that panicked.
+pub(crate) fn conditions(model: &Model, state: &State) -> (Arc<[bool]>, Option<Violation>) {
+    let met = model.conditions.iter().map(|condition| (condition, condition.is_met(state)));
+    let (mut held, mut panicked) = (Vec::with_capacity(model.conditions.len()), None);
+    for (condition, met) in met {
+        held.push(met == Ok(true));
+        if let Err(text) = met {
+            panicked = panicked.or(Some(panic_in(&condition.name, &text)));
+        }
+    }
+    (held.into(), panicked)
+}
+
+fn panic_in(name: &str, text: &str) -> Violation {
+    let breach = Breach::InvariantPanicked(name.to_owned());
+    Violation { breach, detail: format!("it panicked: {text}") }
 }
 
 fn is_judged(model: &Model, violation: &Violation) -> bool {
@@ -137,8 +167,13 @@ fn changed_once(state: &State, marks: &Marks<'_>) -> Option<Violation> {
     for (endpoint, message, of_message) in marks.by_message() {
         let name = || phrases::message(message);
         let times = of_message.iter().map(|(_, times)| *times).max().unwrap_or(0);
+        let first = &of_message[0].0.entity;
+        let other = of_message.iter().find(|(mark, _)| mark.entity != *first);
         let detail = if times > 1 {
             format!("message {} changed its state at {endpoint} {times} times.", name())
+        } else if let Some((mark, _)) = other {
+            let (name, other) = (name(), &mark.entity);
+            format!("message {name} changed the states of both {first} and {other} at {endpoint}.")
         } else if state.monitor.is_discarded(endpoint, message) {
             format!("message {} was discarded, and processed at {endpoint} all the same.", name())
         } else {
@@ -177,16 +212,19 @@ fn seen_once(state: &State, _: &Marks<'_>) -> Option<Violation> {
     }
     let all = state.monitor.wrote();
     for (at, wrote) in all.iter().enumerate() {
-        let is_it = |before: &Wrote| {
+        let is_it = |before: &&Wrote| {
             (&before.object.name, &before.message, &before.endpoint)
                 == (&wrote.object.name, &wrote.message, &wrote.endpoint)
         };
-        if all[..at].iter().any(is_it) {
+        if let Some(before) = all[..at].iter().find(is_it) {
             let detail = format!(
-                "attempts on message {} at {} wrote different contents to the object {}.",
+                "attempts on message {} at {} wrote different contents to the object {}: first \
+                 \"{}\", then \"{}\".",
                 phrases::message(&wrote.message),
                 wrote.endpoint,
-                wrote.object.name
+                wrote.object.name,
+                before.text,
+                wrote.text
             );
             return Some(Violation::of(Property::AtMostOneEffect, detail));
         }
@@ -214,9 +252,8 @@ fn justified(state: &State, marks: &Marks<'_>) -> Option<Violation> {
             let (what, message) = told();
             let detail = format!(
                 "{what} is visible, but no durable state at {} stems from message {message}, whose \
-                 effect it is.{}",
-                of.endpoint,
-                unreadable(state)
+                 effect it is.",
+                of.endpoint
             );
             return Some(Violation::of(Property::NoGhostEffects, detail));
         }
@@ -226,8 +263,8 @@ fn justified(state: &State, marks: &Marks<'_>) -> Option<Violation> {
             let words = declared.find_map(|declared| port::words_for(declared.content));
             let decided = words.unwrap_or_else(|| "not to send it".to_owned());
             let detail = format!(
-                "{what} is visible, but the attempt on message {message} whose state is durable at \
-                 {} decided: {decided}.",
+                "{what} is visible, but the attempt on message {message} that changed the state at \
+                 {} decided: {decided}. Another attempt on the same message decided otherwise.",
                 of.endpoint
             );
             return Some(Violation::of(Property::ConsistentStateAndEffects, detail));
@@ -263,18 +300,6 @@ fn left_by_losers<'a>(state: &'a State, marks: &'a Marks<'_>) -> impl Iterator<I
     all.filter(move |wrote| is_there(&wrote.object) && !of_committed(&wrote.object))
 }
 
-/// Advice where a protocol writes states in a way that is not understood here.
-fn unreadable(state: &State) -> &'static str {
-    let is_entity = |record: &&Arc<Record>| record.item.key.space == Space::Entity;
-    let mut entities = state.parts.items.all().iter().filter(is_entity).peekable();
-    if entities.peek().is_some() && entities.all(|record| record.trail.is_none()) {
-        " The checker recognises no state in any entity's item: see \"your own protocol\" in \
-         docs/checking.md."
-    } else {
-        ""
-    }
-}
-
 /// An effect by its place among those of its message.
 fn effect(visible: &Visible) -> String {
     let of = &visible.of;
@@ -304,10 +329,7 @@ pub(crate) fn finally(model: &Model, state: &State) -> Option<Violation> {
         garbage(model, state),
         left_outside(state, &marks),
     ];
-    all.into_iter()
-        .flatten()
-        .find(|violation| is_judged(model, violation))
-        .or_else(|| of_user(model, state, When::Finally))
+    first_of(model, all.into_iter().flatten()).or_else(|| of_user(model, state, When::Finally))
 }
 
 /// Whether a message has changed its state.
@@ -336,37 +358,50 @@ fn lost_message(model: &Model, state: &State, marks: &Marks<'_>) -> Option<Viola
         if marks.has(&endpoint, &message) || state.monitor.is_unwanted(&endpoint, &message) {
             continue;
         }
-        let dead = state.parts.queue.all().iter().find_map(|queued| match &queued.fate {
-            Fate::Dead { reason }
-                if queued.carried.endpoint == endpoint && queued.carried.identity == message =>
-            {
-                Some(reason.0)
-            }
-            _ => None,
-        });
-        let excuse = match dead {
-            Some(DeadReason::Undecodable) => true,
-            Some(DeadReason::HandlerFailed) => state.monitor.has_failed(&endpoint, &message),
-            // Worker after worker died with it: its handler is taken to be what ends them.
-            Some(DeadReason::Abandoned) => true,
-            _ => false,
+        let is_dead = |queued: &&Arc<Queued>| {
+            matches!(queued.fate, Fate::Dead { .. })
+                && queued.carried.endpoint == endpoint
+                && queued.carried.identity == message
         };
-        if excuse {
+        let mut dead = state.parts.queue.all().iter().filter(is_dead);
+        if dead.clone().any(|queued| is_excused(model, state, queued)) {
             continue;
         }
-        let fate = match dead {
-            Some(reason) => {
+        let fate = match dead.next().map(|queued| &queued.fate) {
+            Some(Fate::Dead { reason: DeadReasonKey(reason) }) => {
                 format!("it is a dead letter ({reason}), and its handler is not to blame")
             }
-            None => "it is in no queue and no state".to_owned(),
+            _ => "it is in no queue and no state".to_owned(),
         };
         let message = phrases::message(&message);
-        let hint = unreadable(state);
-        let detail =
-            format!("message {message} never changed its state at {endpoint}: {fate}.{hint}");
+        let detail = format!("message {message} never changed its state at {endpoint}: {fate}.");
         return Some(Violation::of(Property::NoLostMessages, detail));
     }
     None
+}
+
+/// Whether a dead letter has a good reason to be one.
+fn is_excused(model: &Model, state: &State, queued: &Queued) -> bool {
+    let Fate::Dead { reason: DeadReasonKey(reason) } = &queued.fate else { return false };
+    let (endpoint, message) = (&queued.carried.endpoint, &queued.carried.identity);
+    let versions =
+        || model.site(endpoint).into_iter().flat_map(|at| &model.cast.sites[at].versions);
+    match reason {
+        DeadReason::HandlerFailed => state.monitor.has_failed(endpoint, message),
+        // What a handler can read is decodable.
+        DeadReason::Undecodable => versions().any(|version| !is_decodable(version, queued)),
+        // Worker after worker died with it: its handler is taken to be what ends them.
+        DeadReason::Abandoned => {
+            versions().any(|version| queued.deliveries > version.chosen_settings().abandoned_max)
+        }
+        _ => false,
+    }
+}
+
+fn is_decodable(endpoint: &Endpoint, queued: &Queued) -> bool {
+    let envelope = &queued.carried.envelope;
+    let handler = endpoint.handlers().get(&*envelope.kind);
+    handler.is_some_and(|handler| handler.entity_key(envelope).is_ok())
 }
 
 fn lost_effect(model: &Model, state: &State, marks: &Marks<'_>) -> Option<Violation> {
@@ -424,7 +459,10 @@ fn left_outside(state: &State, marks: &Marks<'_>) -> Option<Violation> {
 fn garbage(model: &Model, state: &State) -> Option<Violation> {
     let remains = |record: &&Arc<Record>| {
         let space = record.item.key.space;
-        record.kept_until_ms.is_none() && space != Space::Entity && !model.keeps.contains(&space)
+        record.kept_until_ms.is_none()
+            && space != Space::Entity
+            && !model.keeps.contains(&space)
+            && !is_given(model, record)
     };
     let items = state.parts.items.all();
     let detail = match items.iter().find(remains) {
@@ -445,6 +483,13 @@ fn garbage(model: &Model, state: &State) -> Option<Violation> {
     Some(Violation::of(Property::NoGarbage, detail))
 }
 
+/// Whether an item is as the world began with it.
+fn is_given(model: &Model, record: &Record) -> bool {
+    let item = &record.item;
+    let is_it = |(key, value): &(_, _)| *key == item.key && *value == item.value;
+    record.number == 1 && model.items.iter().any(is_it)
+}
+
 fn of_user(model: &Model, state: &State, when: When) -> Option<Violation> {
     let view = View(state);
     for invariant in model.invariants.iter().filter(|invariant| invariant.when == when) {
@@ -452,30 +497,49 @@ fn of_user(model: &Model, state: &State, when: When) -> Option<Violation> {
         match holds {
             Ok(true) => {}
             Ok(false) => {
-                let detail = format!("it does not hold here: {}", entities(&view));
+                let when = match when {
+                    When::Always => "it does not hold in this state",
+                    When::Finally => "it does not hold at this end, where nothing is left to do",
+                };
+                let detail = format!("{when}: {}", sights(&view));
                 return Some(Violation {
                     breach: Breach::Invariant(invariant.name.clone()),
                     detail,
                 });
             }
-            Err(panic) => {
-                let detail = format!("it panicked: {}", semel_core::host::panic_text(&*panic));
-                let breach = Breach::InvariantPanicked(invariant.name.clone());
-                return Some(Violation { breach, detail });
-            }
+            Err(panic) => return Some(panic_in(&invariant.name, &quiet::told(&*panic))),
         }
     }
     None
 }
 
-fn entities(view: &View<'_>) -> String {
-    let texts = view.entity_texts();
-    if texts.is_empty() {
-        return "no entity has a state.".to_owned();
+/// What an invariant can look at, in words.
+fn sights(view: &View<'_>) -> String {
+    let entities = view.entity_texts().into_iter().map(|(name, state)| format!("{name} = {state}"));
+    let mut entities: Vec<String> = entities.collect();
+    if entities.is_empty() {
+        entities.push("no entity has a state".to_owned());
     }
-    texts
-        .into_iter()
-        .map(|(name, state)| format!("{name} = {state}"))
-        .collect::<Vec<_>>()
-        .join("; ")
+    let state = view.0;
+    let mut sent: Vec<String> =
+        state.monitor.visible().iter().map(|visible| describe(visible)).collect();
+    sent.sort();
+    let dead = state.parts.queue.all().iter().filter_map(|queued| match &queued.fate {
+        Fate::Dead { reason } => {
+            let name = phrases::queued(queued);
+            Some(format!("{name} at {} ({})", queued.carried.endpoint, reason.0))
+        }
+        _ => None,
+    });
+    let objects = state.parts.outside.all().iter();
+    let objects = objects.map(|(name, value)| format!("{name} = {}", excerpt(value)));
+    let lists = [
+        ("", entities),
+        ("sent: ", sent),
+        ("dead letters: ", dead.collect()),
+        ("objects: ", objects.collect()),
+    ];
+    let lists = lists.iter().filter(|(_, list)| !list.is_empty());
+    let lists = lists.map(|(title, list)| format!("{title}{}", list.join(", ")));
+    lists.collect::<Vec<_>>().join("; ") + "."
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use semel_core::Timestamp;
 use semel_core::broker::Outgoing;
+use semel_core::store::{ItemKey, Space};
 
 use crate::fault::{Fault, Faults};
 use crate::parts::Routes;
@@ -30,8 +32,17 @@ pub(crate) struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { deliveries: 12, calls: 200, epochs: 12, states: 20_000_000, depth: 2_000 }
+        Self { deliveries: 12, calls: 200, epochs: 12, states: 5_000_000, depth: 2_000 }
     }
+}
+
+/// What a conflict tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Conflicts {
+    /// Every condition that failed.
+    Named,
+    /// Nothing but that some did.
+    Unnamed,
 }
 
 /// A world made ready.
@@ -41,6 +52,9 @@ pub(crate) struct Model {
     pub(crate) cast: Arc<Cast>,
     pub(crate) routes: Routes,
     pub(crate) messages: Vec<Outgoing>,
+    /// What is in the store at first.
+    pub(crate) items: Vec<(ItemKey, Bytes)>,
+    pub(crate) conflicts: Conflicts,
     pub(crate) workers: usize,
     pub(crate) faults: Faults,
     pub(crate) faults_max: u32,
@@ -51,7 +65,7 @@ pub(crate) struct Model {
     pub(crate) invariants: Vec<Invariant>,
     pub(crate) conditions: Vec<Condition>,
     /// Kinds of records that may stay for good.
-    pub(crate) keeps: Vec<semel_core::store::Space>,
+    pub(crate) keeps: Vec<Space>,
     /// The most bytes of bookkeeping in an entity's item.
     pub(crate) bookkeeping_max: Option<usize>,
 }

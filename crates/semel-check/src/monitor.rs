@@ -56,6 +56,8 @@ pub(crate) struct Wrote {
     pub(crate) endpoint: String,
     pub(crate) message: String,
     pub(crate) object: WroteObject,
+    /// The beginning of its content, for a reader.
+    pub(crate) text: String,
 }
 
 /// A message for an endpoint, by source and id.

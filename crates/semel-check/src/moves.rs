@@ -22,6 +22,8 @@ pub(crate) enum Move {
     EndLease { message: Print },
     /// A write lands that was on its way.
     Land { write: Print },
+    /// A write whose caller gave up waiting for it comes to nothing.
+    Lose { write: Print },
     /// A message is doubled.
     Duplicate { message: Print },
     /// All windows pass.
@@ -36,6 +38,9 @@ pub(crate) enum Move {
     Deploy { site: usize },
     /// The finisher of an endpoint looks for what crashed workers left.
     Finish { site: usize },
+    /// Time passes, so many times as in a late delivery, for those who wait for it. Only where taking
+    /// turns leads nowhere else: it is listed in no state.
+    Wait { times: u32 },
 }
 
 /// How a call turns out.
@@ -97,6 +102,9 @@ impl Moves<'_> {
         }
         for flying in &state.flying {
             self.free(Move::Land { write: flying.print });
+            if flying.is_given_up {
+                self.free(Move::Lose { write: flying.print });
+            }
         }
         self.of_time(state);
         self.of_finisher(state);
@@ -124,9 +132,10 @@ impl Moves<'_> {
         for pending in &task.node.pending {
             let answer = |outcome| Move::Answer { slot, call: pending.number, outcome };
             self.free(answer(Outcome::Normal));
+            // If the handler runs next; otherwise it is no move.
+            self.fault(Fault::HandlerFailure, answer(Outcome::HandlerFails));
             match &*pending.call {
                 Call::Read(_) => {
-                    self.fault(Fault::HandlerFailure, answer(Outcome::HandlerFails));
                     self.fault(Fault::FailedRead, answer(Outcome::Lost));
                     self.fault(Fault::StaleRead, answer(Outcome::Stale));
                 }
@@ -165,10 +174,7 @@ impl Moves<'_> {
         match &queued.fate {
             Fate::Waiting => {
                 let queue = &state.parts.queue;
-                if can_deliver
-                    && queued.receipts < self.model.bounds.deliveries
-                    && queue.is_its_turn(at)
-                {
+                if can_deliver && queue.is_its_turn(at) {
                     self.free(Move::Deliver { message, late: false });
                     self.fault(Fault::LateDelivery, Move::Deliver { message, late: true });
                 }
@@ -197,7 +203,7 @@ impl Moves<'_> {
         }
     }
 
-    /// Whether a look would find anything is not known here: see `Explorer::finds_nothing`.
+    /// Whether a look would find anything is not known here: see `Explorer::is_idle_look`.
     fn of_finisher(&mut self, state: &State) {
         let can_list = self.model.cast.store.listing == Listing::Supported;
         let is_idle = state.slots[state.finisher()].is_none();

@@ -26,6 +26,27 @@ pub enum Strategy {
     OneRun,
 }
 
+/// A message that no run processed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unprocessed {
+    /// Which message, at which endpoint.
+    pub name: String,
+    /// Why its handler failed last, if it did by itself.
+    pub failure: Option<String>,
+}
+
+impl fmt::Display for Unprocessed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} was processed in no run", self.name)?;
+        match &self.failure {
+            Some(reason) => {
+                write!(f, "; its handler never succeeded, and failed last with: {reason}")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// What was covered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
@@ -48,9 +69,13 @@ pub struct Coverage {
     /// How often each `sometimes` condition was seen, in the order they were given.
     pub sometimes: Vec<(String, u64)>,
     /// Messages from outside that were processed in no end of any run.
-    pub never_processed: Vec<String>,
+    pub never_processed: Vec<Unprocessed>,
+    /// Endpoints that are not in this world, each with a type of message that was sent to it.
+    pub went_outside: Vec<String>,
     /// Why it is not everything; empty where it is.
     pub cut: Vec<String>,
+    /// Whether the exploration came to its end, neither cut short nor stopped by a violation.
+    pub is_whole: bool,
 }
 
 impl Coverage {
@@ -66,7 +91,9 @@ impl Coverage {
             ends: 0,
             sometimes: Vec::new(),
             never_processed: Vec::new(),
+            went_outside: Vec::new(),
             cut: Vec::new(),
+            is_whole: false,
         }
     }
 
@@ -202,15 +229,16 @@ impl Violation {
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.strategy {
-            Strategy::Exhaustive => "every state",
-            Strategy::Unmerged => "every order of dependent moves",
-            Strategy::Random { .. } => "random runs",
-            Strategy::OneRun => "one run",
+            Strategy::Exhaustive if self.is_whole => "Covered every state",
+            Strategy::Unmerged if self.is_whole => "Covered every order of dependent moves",
+            Strategy::Exhaustive | Strategy::Unmerged => "Looked at",
+            Strategy::Random { .. } => "Made random runs",
+            Strategy::OneRun => "Made one run",
         };
         writeln!(
             f,
-            "Covered {how}: {} states, {} moves, {} runs, up to {} moves and {} faults a run, {} \
-             different ends.",
+            "{how}: {} states, {} moves, {} runs, up to {} moves and {} faults a run, {} different \
+             ends.",
             self.states, self.moves, self.executions, self.depth, self.faults, self.ends
         )?;
         if let Strategy::Random { seed, .. } = self.strategy {
@@ -219,8 +247,11 @@ impl fmt::Display for Coverage {
         for (name, seen) in &self.sometimes {
             writeln!(f, "\"{name}\" was seen in {seen} states.")?;
         }
+        for left in &self.went_outside {
+            writeln!(f, "Sent to an endpoint outside this world: {left}.")?;
+        }
         for message in &self.never_processed {
-            writeln!(f, "Mind: {message} was processed in no run; its handler never succeeded.")?;
+            writeln!(f, "Mind: {message}.")?;
         }
         for cut in &self.cut {
             writeln!(f, "Not everything: {cut}.")?;

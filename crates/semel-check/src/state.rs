@@ -14,8 +14,16 @@ use crate::task::call::Call;
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     pub(crate) node: Arc<Node>,
+    pub(crate) round: Round,
+}
+
+/// What tells a task's round from others, beside what its code has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Round {
     /// How often it began anew after drawing identities.
     pub(crate) epoch: u32,
+    /// Whether its message had a committed attempt before this delivery began.
+    pub(crate) was_committed: bool,
 }
 
 /// A write that is on its way, its caller gone.
@@ -24,6 +32,8 @@ pub(crate) struct Flying {
     pub(crate) call: Arc<Call>,
     /// The task that made it.
     pub(crate) of: Origin,
+    /// Whether its caller gave up waiting: then it may come to nothing as well.
+    pub(crate) is_given_up: bool,
     pub(crate) print: Print,
 }
 
@@ -32,7 +42,7 @@ pub(crate) struct Flying {
 pub(crate) struct Origin {
     /// The message it is about, for its endpoint.
     pub(crate) message: Option<Name>,
-    /// Whether the task has read a state that stems from the message.
+    /// Whether the task knows, or could, that the message has a committed attempt.
     pub(crate) knows: bool,
 }
 
@@ -107,6 +117,22 @@ impl State {
         ink.print()
     }
 
+    /// What tells this state from others but for versions, counts and the clock: a world in which
+    /// the same comes again and again looks alike, though its counts grow.
+    pub(crate) fn likeness(&self) -> Print {
+        let (items, queue) = (self.parts.items.likeness(), self.parts.queue.likeness());
+        let mut ink = Ink::new(50).with((items, queue, self.flying.len()));
+        for slot in &self.slots {
+            let at = |slot: &Slot| {
+                let node = &slot.node;
+                let message = node.start.message().map(|message| message.print);
+                (message, node.calls, node.pending.len())
+            };
+            ink.add(slot.as_ref().map(at));
+        }
+        ink.print()
+    }
+
     pub(crate) fn worker_count(&self) -> usize {
         self.slots.len() - 2
     }
@@ -129,12 +155,11 @@ impl State {
 
 impl Slot {
     fn print(&self) -> Print {
-        // The epoch tells the draws to come from those before.
-        hash::print(24, (self.node.print, self.epoch))
+        hash::print(24, (self.node.print, self.round))
     }
 
     pub(crate) fn origin(&self) -> Origin {
-        Origin { message: self.name(), knows: self.node.knows }
+        Origin { message: self.name(), knows: self.knows() }
     }
 
     /// The message it works on, for its endpoint.
@@ -149,13 +174,24 @@ impl Slot {
     }
 
     pub(crate) fn by(&self) -> By<'_> {
-        By { message: self.message(), knows: self.node.knows }
+        By { message: self.message(), knows: self.knows() }
+    }
+
+    /// Whether it has read a state that stems from its message, or would find one if it looked.
+    fn knows(&self) -> bool {
+        self.node.knows || self.round.was_committed
     }
 }
 
 impl Flying {
     pub(crate) fn new(call: Arc<Call>, of: Origin) -> Self {
         let print = hash::print(25, (call.print(), &of));
-        Self { call, of, print }
+        Self { call, of, is_given_up: false, print }
+    }
+
+    /// A write whose caller did not wait for the answer.
+    pub(crate) fn given_up(call: Arc<Call>, of: Origin) -> Self {
+        let print = hash::print(52, (call.print(), &of));
+        Self { call, of, is_given_up: true, print }
     }
 }

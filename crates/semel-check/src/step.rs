@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use semel_core::broker::Settlement;
-use semel_core::store::QueueHome;
+use semel_core::store::{Keep, QueueHome};
 
 use crate::hash;
-use crate::model::Model;
+use crate::model::{Conflicts, Model};
 use crate::monitor::Wrote;
 use crate::moves::{Move, Outcome};
-use crate::parts::{Fate, Parts};
-use crate::state::{By, Flying, Slot, State};
+use crate::parts::{Fate, Parts, Queued, Written};
+use crate::state::{By, Flying, Round, Slot, State};
 use crate::tag::WroteObject;
-use crate::task::call::{Answer, Call};
+use crate::task::call::{Answer, Call, excerpt};
 use crate::task::port::Surroundings;
 use crate::task::{Diverged, End, Node, Start, Tasks};
 
@@ -38,6 +38,9 @@ impl From<Box<Diverged>> for Halt {
 /// The world at its beginning.
 pub(crate) fn beginning(model: &Model) -> State {
     let mut parts = Parts::new(&model.routes, model.stale_reads());
+    for (key, value) in &model.items {
+        parts.items.put(key, value, Keep::Always, model.epoch.unix_ms());
+    }
     for message in &model.messages {
         parts.queue.send(message, &model.routes, model.epoch.unix_ms());
     }
@@ -92,6 +95,11 @@ impl Stepping<'_> {
                 self.state.parts.queue.end_lease(at);
             })),
             Move::Land { write } => Ok(self.land(write)),
+            Move::Lose { write } => Ok(self.take_flying(write).map(drop)),
+            Move::Wait { times } => {
+                self.wait(times);
+                Ok(Some(()))
+            }
             Move::Duplicate { message } => Ok(self.find(message).map(|at| {
                 let carried = self.state.parts.queue.all()[at].carried.clone();
                 let now_ms = self.state.now.unix_ms();
@@ -134,7 +142,9 @@ impl Stepping<'_> {
         let idle = self.state.slots[..workers].iter().position(Option::is_none);
         let (Some(slot), Some(at)) = (idle, self.find(message)) else { return Ok(None) };
         let queued = self.state.parts.queue.deliver(at, FOREVER_MS);
-        let Some(site) = self.model.site(&queued.carried.endpoint) else { return Ok(None) };
+        let carried = &queued.carried;
+        let was_committed = self.is_committed(&carried.endpoint, &carried.identity);
+        let Some(site) = self.model.site(&carried.endpoint) else { return Ok(None) };
         let start = Start::Process {
             site,
             version: usize::from(self.state.deployed[site]),
@@ -142,7 +152,7 @@ impl Stepping<'_> {
             attempts: 0,
         };
         let node = self.tasks.begin(start, self.surroundings(0))?;
-        self.place(slot, node, 0)
+        self.place(slot, node, Round { epoch: 0, was_committed })
     }
 
     fn discard(&mut self, message: hash::Print) -> Made {
@@ -161,23 +171,23 @@ impl Stepping<'_> {
     fn begin_beside(&mut self, slot: usize, start: Start) -> Made {
         let epoch = self.state.draws[slot - self.state.worker_count()];
         let node = self.tasks.begin(start, self.surroundings(epoch))?;
-        self.place(slot, node, epoch)
+        self.place(slot, node, Round { epoch, was_committed: false })
     }
 
     /// Puts a task that has moved on where it belongs, and draws the conclusions if it ended.
-    fn place(&mut self, slot: usize, node: Arc<Node>, epoch: u32) -> Made {
-        let task = Slot { node, epoch };
+    fn place(&mut self, slot: usize, node: Arc<Node>, round: Round) -> Made {
+        let task = Slot { node, round };
         if let (true, Some((endpoint, message))) = (task.node.uses.handler_failed, task.message()) {
             self.state.monitor.note_failed(endpoint, message);
         }
         for call in &task.node.dropped {
             if call.is_write() {
-                self.state.flying.push(Flying::new(call.clone(), task.origin()));
+                self.state.flying.push(Flying::given_up(call.clone(), task.origin()));
             }
         }
         let workers = self.state.worker_count();
         if task.node.drew && slot >= workers {
-            self.state.draws[slot - workers] = epoch + 1;
+            self.state.draws[slot - workers] = round.epoch + 1;
         }
         self.state.slots[slot] = None;
         match &task.node.end {
@@ -211,14 +221,14 @@ impl Stepping<'_> {
         if let Start::Process { attempts, .. } = &mut start {
             *attempts = failed;
         }
-        let epoch = task.epoch + u32::from(task.node.drew);
+        let epoch = task.round.epoch + u32::from(task.node.drew);
         let node = self.tasks.begin(start, self.surroundings(epoch))?;
         if node.end.is_some() {
             // A round without a single call would begin anew forever.
             let (end, task) = (End::Stuck, task.node.start.describe());
             return Err(Halt::Ended { end, task });
         }
-        self.place(slot, node, epoch)
+        self.place(slot, node, Round { epoch, ..task.round })
     }
 
     fn answer(&mut self, slot: usize, number: u32, outcome: Outcome) -> Made {
@@ -232,7 +242,7 @@ impl Stepping<'_> {
             Outcome::Lost => Answer::Nothing,
             Outcome::ReplyLost => match self.perform(&call, by) {
                 // A refusal is the same as a lost request.
-                Answer::Written(crate::parts::Written::Refused(..)) => return Ok(None),
+                Answer::Written(Written::Refused(..)) => return Ok(None),
                 _ => Answer::Nothing,
             },
             Outcome::Late => {
@@ -268,12 +278,12 @@ impl Stepping<'_> {
             },
         };
         let handler_fails = outcome == Outcome::HandlerFails;
-        let surroundings = Surroundings { handler_fails, ..self.surroundings(task.epoch) };
+        let surroundings = Surroundings { handler_fails, ..self.surroundings(task.round.epoch) };
         let node = self.tasks.advance(&task.node, number, answer, surroundings)?;
         if handler_fails && !node.uses.handler {
             return Ok(None);
         }
-        self.place(slot, node, task.epoch)
+        self.place(slot, node, task.round)
     }
 
     fn stale(&self, call: &Call) -> Option<Answer> {
@@ -292,10 +302,23 @@ impl Stepping<'_> {
     }
 
     fn land(&mut self, write: hash::Print) -> Option<()> {
-        let at = self.state.flying.iter().position(|flying| flying.print == write)?;
-        let flying = self.state.flying.swap_remove(at);
+        let flying = self.take_flying(write)?;
         self.perform(&flying.call, flying.of.by());
         Some(())
+    }
+
+    fn take_flying(&mut self, write: hash::Print) -> Option<Flying> {
+        let at = self.state.flying.iter().position(|flying| flying.print == write)?;
+        Some(self.state.flying.swap_remove(at))
+    }
+
+    /// Time passes, and what is past its time vanishes.
+    fn wait(&mut self, times: u32) {
+        self.state.now = self.state.now.after(self.model.later_by.saturating_mul(times));
+        let (now_ms, items) = (self.state.now.unix_ms(), &mut self.state.parts.items);
+        let past = items.all().iter().filter(|record| record.may_vanish(now_ms));
+        let keys: Vec<_> = past.map(|record| record.item.key.clone()).collect();
+        keys.iter().for_each(|key| items.delete(key));
     }
 
     fn vanish(&mut self, item: hash::Print) -> Option<()> {
@@ -306,18 +329,19 @@ impl Stepping<'_> {
         Some(())
     }
 
-    /// Whether a copy of the message is a dead letter.
-    fn is_dead(&self, by: By<'_>) -> bool {
-        let Some((endpoint, message)) = by.message else { return false };
-        self.state.parts.queue.all().iter().any(|queued| {
+    /// How many copies of the message are dead letters.
+    fn dead_copies(&self, by: By<'_>) -> usize {
+        let Some((endpoint, message)) = by.message else { return 0 };
+        let is_dead = |queued: &&Arc<Queued>| {
             matches!(queued.fate, Fate::Dead { .. })
                 && queued.carried.identity == message
                 && queued.carried.endpoint == endpoint
-        })
+        };
+        self.state.parts.queue.all().iter().filter(is_dead).count()
     }
 
     /// Where the queue lives in the store, parking can be refused at the moment of a commit.
-    /// Elsewhere it must be refused by whoever has seen one.
+    /// Elsewhere it must be refused by whoever has seen one, or came after it.
     fn judge_parking(&mut self, by: By<'_>) {
         let Some((endpoint, message)) = by.message else { return };
         let is_inside = self.model.cast.store.queue == QueueHome::Inside;
@@ -328,9 +352,9 @@ impl Stepping<'_> {
 
     /// Does what a call asks for, and tells what comes of it.
     fn perform(&mut self, call: &Call, by: By<'_>) -> Answer {
-        let dead_before = self.is_dead(by);
+        let dead_before = self.dead_copies(by);
         let answer = self.perform_alone(call, by);
-        if !dead_before && self.is_dead(by) {
+        if self.dead_copies(by) > dead_before {
             self.judge_parking(by);
         }
         answer
@@ -345,14 +369,19 @@ impl Stepping<'_> {
             Call::List(page) => Answer::Items(parts.items.list(page)),
             Call::Write(changes) => {
                 let written = parts.write(changes, &self.model.cast.store, routes, now_ms);
-                if let crate::parts::Written::Applied(_) = written {
+                if let Written::Applied(_) = written {
                     for change in changes {
                         if let semel_core::store::Change::Enqueue(outgoing) = change {
                             monitor.see(outgoing);
                         }
                     }
                 }
-                Answer::Written(written)
+                match (written, self.model.conflicts) {
+                    (Written::Conflict(_), Conflicts::Unnamed) => {
+                        Answer::Written(Written::Conflict(Vec::new()))
+                    }
+                    (written, _) => Answer::Written(written),
+                }
             }
             Call::Settle(receipt, settlement) => {
                 Answer::Settled(parts.queue.settle(receipt, settlement, now_ms))
@@ -372,6 +401,7 @@ impl Stepping<'_> {
                         endpoint: endpoint.to_owned(),
                         message: message.to_owned(),
                         object: WroteObject::new(name, value),
+                        text: excerpt(value),
                     });
                 }
                 Answer::Done

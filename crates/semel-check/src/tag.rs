@@ -36,6 +36,8 @@ pub(crate) struct Mark {
     pub(crate) endpoint: String,
     /// Source and id of the message.
     pub(crate) message: String,
+    /// The key of the entity that it is for, as the handler says.
+    pub(crate) entity: String,
     /// Its effects, in order.
     pub(crate) effects: Vec<Declared>,
     /// The objects that it wrote outside by itself.
@@ -220,7 +222,33 @@ fn find(value: &[u8]) -> Option<(Trail, Bytes)> {
         found = further(found, Trail::detach(json.as_bytes()));
         rest = &rest[json.len()..];
     }
-    found.or_else(|| find_in_json(&serde_json::from_slice(value).ok()?))
+    found.or_else(|| match serde_json::from_slice(value) {
+        Ok(json) => find_in_json(&json),
+        Err(_) => find_in_text(std::str::from_utf8(value).ok()?),
+    })
+}
+
+/// Looks for a state in text that holds it encoded.
+fn find_in_text(text: &str) -> Option<(Trail, Bytes)> {
+    // Nothing shorter can hold one.
+    if text.len() < MARKER.len() {
+        return None;
+    }
+    // JSON in a string of JSON.
+    if text.starts_with(['{', '[']) {
+        return find_in_json(&serde_json::from_str(text).ok()?);
+    }
+    let base64 = || BASE64_ANY.iter().find_map(|engine| engine.decode(text).ok());
+    find(&from_hex(text).or_else(base64)?)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    if text.is_empty() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let pairs = text.as_bytes().chunks_exact(2);
+    pairs.map(|pair| u8::try_from(digit(&pair[0])? * 16 + digit(&pair[1])?).ok()).collect()
 }
 
 type Found = Option<(Trail, Bytes)>;
@@ -253,10 +281,7 @@ fn find_in_json(value: &serde_json::Value) -> Option<(Trail, Bytes)> {
             }
         }
         Value::String(text) if text.contains(MARKER) => find(text.as_bytes()),
-        Value::String(text) => {
-            let decoded = BASE64_ANY.iter().find_map(|engine| engine.decode(text).ok())?;
-            find(&decoded)
-        }
+        Value::String(text) => find_in_text(text),
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
 }

@@ -10,6 +10,7 @@ use semel_core::{Envelope, Message};
 use serde::de::DeserializeOwned;
 
 use crate::parts::Fate;
+use crate::quiet;
 use crate::state::State;
 use crate::tag;
 
@@ -151,10 +152,10 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    /// Whether it holds; one that panics does not.
-    pub(crate) fn is_met(&self, state: &State) -> bool {
+    /// Whether it holds, or the text of its panic.
+    pub(crate) fn is_met(&self, state: &State) -> Result<bool, String> {
         let holds = std::panic::AssertUnwindSafe(|| (self.holds)(&View(state)));
-        std::panic::catch_unwind(holds).unwrap_or(false)
+        std::panic::catch_unwind(holds).map_err(|panic| quiet::told(&*panic))
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use semel_core::host::panic_text;
 
+use crate::quiet;
 use crate::task::Start;
 
 /// Runs that are not merged are explored by recursion, one frame a move.
@@ -57,6 +58,7 @@ pub(crate) fn watched<T: Send + 'static>(
     let (send, receive) = channel();
     let of_thread = watch.clone();
     let explore = move || {
+        quiet::hush();
         // Nobody waits any more only if the code has been given up.
         let _ = send.send(work(of_thread));
     };

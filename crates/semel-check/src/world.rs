@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use semel_core::broker::{BrokerLimits, Destination, Ordering, Outgoing};
 use semel_core::context::MessageEffect;
+use semel_core::host::{self, HostError};
 use semel_core::protocols::Protocol;
-use semel_core::store::{Atomicity, Listing, QueueHome, Space, StoreLimits};
+use semel_core::store::{Atomicity, ItemKey, Listing, QueueHome, Space, StoreLimits};
 use semel_core::{Endpoint, Envelope, Message, Property};
+use serde::Serialize;
 
 use crate::fault::{Fault, Faults};
-use crate::model::{Bounds, Model};
+use crate::model::{Bounds, Conflicts, Model};
 use crate::parts::{RELATIONAL, Routes};
+use crate::tag::Trail;
 use crate::task::{Cast, Site, Tagging};
 use crate::view::{Condition, Invariant, View, When};
 
@@ -50,6 +54,8 @@ pub struct World {
     name: String,
     endpoints: Vec<Vec<Endpoint>>,
     messages: Vec<Outgoing>,
+    items: Vec<(ItemKey, Bytes)>,
+    conflicts: Conflicts,
     workers: usize,
     faults: Faults,
     faults_max: u32,
@@ -84,6 +90,8 @@ impl World {
             name: name.into(),
             endpoints: Vec::new(),
             messages: Vec::new(),
+            items: Vec::new(),
+            conflicts: Conflicts::Named,
             workers: 1,
             faults: Faults::default(),
             faults_max: 0,
@@ -130,8 +138,44 @@ impl World {
         let name = endpoint.name().to_owned();
         match self.endpoints.iter_mut().find(|versions| versions[0].name() == name) {
             Some(versions) => versions.push(endpoint),
-            None => self.troubles.push(format!("there is no endpoint `{name}` to deploy over")),
+            None => {
+                let names = self.names();
+                let trouble = format!("there is no endpoint `{name}` to deploy over, only {names}");
+                self.troubles.push(trouble);
+            }
         }
+        self
+    }
+
+    /// The endpoints, for a reader.
+    fn names(&self) -> String {
+        let names: Vec<String> =
+            self.endpoints.iter().map(|versions| format!("`{}`", versions[0].name())).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+
+    /// Begins with an entity that has a state already, stored as the protocols that ship do.
+    #[must_use]
+    pub fn entity<S: Serialize>(mut self, endpoint: &str, key: &str, state: &S) -> Self {
+        match serde_json::to_vec(state) {
+            // As if it stemmed from no message that anyone asks about.
+            Ok(value) => {
+                let value = Trail::default().attach(&value);
+                self.item(ItemKey::new(Space::Entity, endpoint, key), value)
+            }
+            Err(error) => {
+                self.troubles
+                    .push(format!("the state of {endpoint}/{key} cannot be written: {error}"));
+                self
+            }
+        }
+    }
+
+    /// Begins with an item in the store: the books of a protocol of your own. It stays for good
+    /// without being garbage, as long as nobody writes it.
+    #[must_use]
+    pub fn item(mut self, key: ItemKey, value: impl Into<Bytes>) -> Self {
+        self.items.push((key, value.into()));
         self
     }
 
@@ -212,6 +256,14 @@ impl World {
     #[must_use]
     pub fn ordered(mut self) -> Self {
         self.broker.ordering = Ordering::PerPartitionKey;
+        self
+    }
+
+    /// Conflicts do not say which conditions failed, as with some stores: a protocol may use what a
+    /// store tells, and must not rely on it.
+    #[must_use]
+    pub fn conflicts_unnamed(mut self) -> Self {
+        self.conflicts = Conflicts::Unnamed;
         self
     }
 
@@ -376,6 +428,8 @@ impl World {
             cast: Arc::new(Cast { sites, store: self.store, broker: self.broker }),
             routes,
             messages: self.messages,
+            items: self.items,
+            conflicts: self.conflicts,
             workers: self.workers,
             faults: self.faults,
             faults_max: self.faults_max,
@@ -403,32 +457,78 @@ impl World {
         if self.workers == 0 {
             return Some("it has no workers, so nothing can happen; see `workers`".to_owned());
         }
-        self.protocol_trouble().or_else(|| self.messages.iter().find_map(|m| self.route_trouble(m)))
+        if self.patience.is_zero() {
+            return Some(
+                "it has no patience: no code returns in no time; see `patience`".to_owned(),
+            );
+        }
+        let of_endpoints =
+            self.endpoints.iter().find_map(|versions| self.endpoint_trouble(versions));
+        of_endpoints
+            .or_else(|| self.messages.iter().find_map(|message| self.route_trouble(message)))
     }
 
-    fn protocol_trouble(&self) -> Option<String> {
-        self.endpoints.iter().flatten().find_map(|endpoint| {
-            let protocol: &Arc<dyn Protocol> = endpoint.chosen_protocol();
-            let missing = protocol.check(&self.store, &self.broker).err()?;
-            Some(format!(
-                "the protocol `{}` of endpoint `{}` needs {missing}; see `store`",
-                protocol.name(),
-                endpoint.name()
-            ))
+    /// What a host would say, and what a world cannot show.
+    fn endpoint_trouble(&self, versions: &[Endpoint]) -> Option<String> {
+        let first = versions[0].subscriptions();
+        if versions.iter().any(|version| version.subscriptions() != first) {
+            let name = versions[0].name();
+            return Some(format!(
+                "the versions of `{name}` subscribe to different types: here subscriptions stay as \
+                 they are, so give all versions the same"
+            ));
+        }
+        versions.iter().find_map(|version| {
+            // Without order a world is only harder: whoever wants it asks for it (`ordered`).
+            let broker = BrokerLimits { ordering: Ordering::PerPartitionKey, ..self.broker };
+            let error = host::check(version, &self.store, &broker).err()?;
+            Some(match error {
+                HostError::Unsuitable { endpoint, protocol, needs } => format!(
+                    "the protocol `{protocol}` of endpoint `{endpoint}` needs {needs}; see `store`: \
+                     {}",
+                    self.suitable(version.chosen_protocol())
+                ),
+                _ => error.to_string(),
+            })
         })
     }
 
+    /// The stores that a protocol can work on.
+    fn suitable(&self, protocol: &Arc<dyn Protocol>) -> String {
+        let stores = [
+            ("relational()", relational()),
+            ("relational_apart()", relational_apart()),
+            ("partitions()", partitions()),
+            ("items_only()", items_only()),
+        ];
+        let fits = |store: &StoreLimits| protocol.check(store, &self.broker).is_ok();
+        let names: Vec<&str> =
+            stores.iter().filter(|(_, store)| fits(store)).map(|(name, _)| *name).collect();
+        match names.is_empty() {
+            true => "none of those that come with the checker has it".to_owned(),
+            false => format!("{} would do", names.join(" or ")),
+        }
+    }
+
     fn route_trouble(&self, outgoing: &Outgoing) -> Option<String> {
-        let Destination::Endpoint(name) = &outgoing.to else { return None };
-        let id = &outgoing.envelope.id;
-        let Some(versions) = self.endpoints.iter().find(|versions| versions[0].name() == name)
-        else {
-            return Some(format!("message {id} goes to `{name}`, which is no endpoint here"));
-        };
+        let (id, kind) = (&outgoing.envelope.id, &outgoing.envelope.kind);
         if let Err(error) = outgoing.envelope.validate() {
             return Some(format!("message {id} cannot be sent: {error}"));
         }
-        let kind = &outgoing.envelope.kind;
+        let Destination::Endpoint(name) = &outgoing.to else {
+            let subscribes = |versions: &Vec<Endpoint>| versions[0].subscriptions().contains(kind);
+            let is_heard = self.endpoints.iter().any(subscribes);
+            return (!is_heard).then(|| {
+                format!("message {id} is published, and no endpoint here subscribes to `{kind}`")
+            });
+        };
+        let Some(versions) = self.endpoints.iter().find(|versions| versions[0].name() == name)
+        else {
+            let names = self.names();
+            return Some(format!(
+                "message {id} goes to `{name}`, which is no endpoint here: {names}"
+            ));
+        };
         let is_handled = versions.iter().any(|version| version.handlers().contains_key(&**kind));
         (!is_handled).then(|| format!("`{name}` has no handler for message {id}, a `{kind}`"))
     }

@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::{Choice, Explorer, Stop, halted};
-use crate::hash::{Print, Prints};
+use crate::hash::{ByPrint, Print, Prints};
 use crate::judge::Violation;
 use crate::state::State;
 use crate::step;
+
+/// How many states may wait to be looked at: each takes two to three KiB.
+const FRONTIER_MAX: usize = 2_000_000;
 
 /// No state came before the first.
 const ROOT: u32 = u32::MAX;
@@ -24,13 +27,17 @@ struct Found {
 #[derive(Default)]
 struct Layer {
     by_depth: BTreeMap<u32, Vec<Found>>,
-    keys: Prints,
+    /// The depth at which each state was come upon, the shallowest so far.
+    depths: ByPrint<u32>,
+    states: usize,
 }
 
 impl Layer {
     fn add(&mut self, depth: u32, found: Found) {
-        // Depths are added in rising order: the first one to come is the shallowest.
-        if found.what.is_err() || self.keys.insert(found.key) {
+        let known = self.depths.get(&found.key);
+        if found.what.is_err() || known.is_none_or(|known| depth < *known) {
+            self.depths.insert(found.key, depth);
+            self.states += 1;
             self.by_depth.entry(depth).or_default().push(found);
         }
     }
@@ -69,13 +76,22 @@ impl Explorer {
             while let Some((depth, level)) = layer.by_depth.pop_first() {
                 self.coverage.depth = self.coverage.depth.max(depth);
                 for found in level {
+                    layer.states -= 1;
+                    if layer.states + next.states > FRONTIER_MAX {
+                        self.cut.insert(format!(
+                            "{FRONTIER_MAX} states wait to be looked at, which is about what memory \
+                             holds: make the world smaller, or use `check_random`"
+                        ));
+                        return None;
+                    }
                     if ways.visited.len() >= self.model.bounds.states {
                         let states = self.model.bounds.states;
                         self.cut
                             .insert(format!("{states} states were explored (see `states_max`)"));
                         return None;
                     }
-                    if let Some(stop) = self.look(found, depth, &mut ways, &mut layer, &mut next) {
+                    if let Some(stop) = self.look_at(found, depth, &mut ways, &mut layer, &mut next)
+                    {
                         return Some(stop);
                     }
                 }
@@ -85,7 +101,7 @@ impl Explorer {
         None
     }
 
-    fn look(
+    fn look_at(
         &mut self,
         found: Found,
         depth: u32,
@@ -123,7 +139,7 @@ impl Explorer {
             return Some(Stop { violation, choices: ways.choices(at), tail });
         }
         for (choice, (step, cost)) in moves.into_iter().enumerate() {
-            if self.finds_nothing(&state, step) {
+            if self.is_idle_look(&state, step) {
                 continue;
             }
             let what = match self.step(&state, step, cost) {

@@ -4,56 +4,152 @@
 //! at like all others: if it holds no end, the turns taken from its own states never reach one. So
 //! this finds bottom components without ends as well as livelocks that only an unfair order leaves.
 
-use super::Explorer;
-use crate::hash::{self, Print};
+use super::{Explorer, halted};
+use crate::hash::{self, ByPrint, Print, Prints};
 use crate::judge::{Breach, Violation};
 use crate::moves::{self, Move};
 use crate::state::State;
 use crate::step::Halt;
 
 /// How many moves a fair run may have before it is cut off.
-const FAIR_MOVES_MAX: usize = 10_000;
+const FAIR_MOVES_MAX: usize = 3_000;
+/// From how many moves on a fair run is looked at for what comes again but for counts that grow.
+const LONG_RUN: usize = 200;
+/// How often such states come again, beside the deliveries after which a message is given up.
+const ALIKE_MAX: u32 = 40;
+/// How long time is let pass for those who wait for it, one wait after the other, in late deliveries:
+/// short ones first, for what waits for little must not see all windows pass.
+const WAITS: [u32; 9] = [1, 1, 1, LONG_WAIT, LONG_WAIT, LONG_WAIT, 900, 900, 900];
+/// A wait that nothing but windows outlasts.
+pub(super) const LONG_WAIT: u32 = 30;
+
+/// A turn that was taken: what the world looks like then, the move, and whose turn is next.
+type Turn = (State, Move, usize);
+
+/// A fair run under way.
+#[derive(Default)]
+struct Turns {
+    passed: Prints,
+    /// The merged states on the way.
+    keys: Vec<Print>,
+    made: Vec<Move>,
+    /// How often states that look alike have come.
+    alike: ByPrint<u32>,
+    waits: usize,
+    /// How many moves there were when the same state came again for the first time.
+    first_again: Option<usize>,
+}
+
+impl Turns {
+    /// A halt before any wait is found again, and reported, where the state itself is looked at.
+    fn waited(self, violation: Violation) -> Option<(Violation, Vec<Move>)> {
+        (self.waits > 0).then_some((violation, self.made))
+    }
+
+    /// The same comes again and again: the moves until it did so first.
+    fn livelock(mut self, how: &str) -> (Violation, Vec<Move>) {
+        let detail = format!("with faults switched off and everyone taking turns, {how}.");
+        self.made.truncate(self.first_again.unwrap_or(self.made.len()));
+        (Violation { breach: Breach::Livelock, detail }, self.made)
+    }
+}
 
 impl Explorer {
     /// Takes turns until nothing is left to do; if that never comes, the moves that show it.
     pub(super) fn never_rests(&mut self, from: &State) -> Option<(Violation, Vec<Move>)> {
-        let mut state = from.clone();
-        let (mut turn, mut passed, mut made) = (0, Vec::new(), Vec::new());
-        let mut on_the_way = Vec::new();
-        for _ in 0..FAIR_MOVES_MAX {
+        let (mut state, mut turn, mut turns) = (from.clone(), 0, Turns::default());
+        while turns.made.len() < FAIR_MOVES_MAX && !self.rests_not {
             // Whoever has come to rest from here took turns as well.
             let key = state.key();
             if self.restful.contains(&key) {
                 break;
             }
-            on_the_way.push(key);
-            let here = hash::print(29, (state.key_by_worker(), turn));
-            if passed.contains(&here) && wait(&mut state) {
-                // Whoever waits for a record to pass its time waits no longer.
+            turns.keys.push(key);
+            if !turns.passed.insert(hash::print(29, (state.key_by_worker(), turn))) {
+                turns.first_again.get_or_insert(turns.made.len());
+                match self.wait(&state, &mut turns) {
+                    Some(later) => state = later,
+                    None => return Some(turns.livelock("the same states come again and again")),
+                }
                 continue;
             }
-            if passed.contains(&here) {
-                let detail = "with faults switched off and everyone taking turns, the same states \
-                              come again and again."
-                    .to_owned();
-                return Some((Violation { breach: Breach::Livelock, detail }, made));
+            if turns.made.len() > LONG_RUN && self.comes_alike(&state, turn, &mut turns.alike) {
+                return Some(turns.livelock(
+                    "the same comes again and again, but for versions and counts that grow",
+                ));
             }
-            passed.push(here);
             match self.take_turn(&state, turn) {
                 Ok(Some((next, choice, next_turn))) => {
-                    made.push(choice);
+                    turns.made.push(choice);
                     (state, turn) = (next, next_turn);
                 }
+                // A finisher may wait for what it finds to grow old.
+                Ok(None) if self.is_waiting(&state) => match self.wait(&state, &mut turns) {
+                    Some(later) => state = later,
+                    None => break,
+                },
                 Ok(None) => break,
-                // Found again, and reported, where the state itself is looked at.
-                Err(_) => break,
+                Err((choice, halt)) => {
+                    turns.made.push(choice);
+                    return turns.waited(halted(halt));
+                }
             }
-            if made.len() + 1 == FAIR_MOVES_MAX {
-                self.cut.insert(format!("a fair run was cut off after {FAIR_MOVES_MAX} moves"));
+            // No other way leads beyond a wait, so whoever goes there judges what is there.
+            if turns.waits > 0
+                && let Some(violation) = self.judge_beyond(&state)
+            {
+                return Some((violation, turns.made));
             }
         }
-        self.restful.extend(on_the_way);
+        if turns.made.len() == FAIR_MOVES_MAX {
+            self.give_up_rest(&state);
+        }
+        self.restful.extend(turns.keys);
         None
+    }
+
+    /// Whether a state has come too often, but for what only ever grows.
+    fn comes_alike(&self, state: &State, turn: usize, alike: &mut ByPrint<u32>) -> bool {
+        let sites = self.model.cast.sites.iter().flat_map(|site| &site.versions);
+        let deliveries = sites.map(|endpoint| endpoint.chosen_settings().abandoned_max).max();
+        let times = alike.entry(hash::print(51, (state.likeness(), turn))).or_default();
+        *times += 1;
+        *times > ALIKE_MAX.saturating_add(2 * deliveries.unwrap_or(0))
+    }
+
+    /// One world that goes on for so long does so from each of its states.
+    fn give_up_rest(&mut self, state: &State) {
+        self.rests_not = true;
+        let (messages, items) = (state.monitor.visible().len(), state.parts.items.all().len());
+        self.cut.insert(format!(
+            "everyone took turns for {FAIR_MOVES_MAX} moves without an end; by then {messages} \
+             effects were visible and {items} items stored: does something multiply? Whether this \
+             world comes to rest was not looked at further"
+        ));
+    }
+
+    /// Lets time pass, unless all of it has passed in vain.
+    fn wait(&mut self, state: &State, turns: &mut Turns) -> Option<State> {
+        let wait = Move::Wait { times: *WAITS.get(turns.waits)? };
+        turns.waits += 1;
+        turns.made.push(wait);
+        self.step(state, wait, 0).ok().flatten()
+    }
+
+    /// Whether nobody has a move, and yet it is no end.
+    fn is_waiting(&mut self, state: &State) -> bool {
+        let moves = moves::free_moves(&self.model, state);
+        !self.is_task_cut(state) && !self.is_end(state, &moves)
+    }
+
+    fn judge_beyond(&mut self, state: &State) -> Option<Violation> {
+        let moves = moves::free_moves(&self.model, state);
+        let violation = self.judge(state);
+        if violation.is_none() && self.is_end(state, &moves) {
+            self.coverage.executions += 1;
+            return self.end(state);
+        }
+        violation
     }
 
     /// The move of the first who has one, from `turn` on; then it is the next one's turn.
@@ -61,9 +157,9 @@ impl Explorer {
         &mut self,
         state: &State,
         turn: usize,
-    ) -> Result<Option<(State, Move, usize)>, Halt> {
+    ) -> Result<Option<Turn>, (Move, Halt)> {
         let moves = moves::free_moves(&self.model, state);
-        if self.is_cut(state) || self.is_end(state, &moves) {
+        if self.is_task_cut(state) || self.is_end(state, &moves) {
             return Ok(None);
         }
         let actors = state.slots.len() + KINDS;
@@ -77,27 +173,14 @@ impl Explorer {
                 if self.finds_nothing(state, choice) {
                     continue;
                 }
-                if let Some(next) = self.step(state, choice, 0)? {
+                let next = self.step(state, choice, 0).map_err(|halt| (choice, halt))?;
+                if let Some(next) = next {
                     return Ok(Some((next, choice, (actor + 1) % actors)));
                 }
             }
         }
         Ok(None)
     }
-}
-
-/// Lets time pass until the next record is past its own, and that vanish; tells whether there was
-/// one.
-fn wait(state: &mut State) -> bool {
-    let items = &mut state.parts.items;
-    let Some(until_ms) = items.all().iter().filter_map(|record| record.kept_until_ms).min() else {
-        return false;
-    };
-    state.now = state.now.max(semel_core::Timestamp::from_unix_ms(until_ms));
-    let past = items.all().iter().filter(|record| record.may_vanish(state.now.unix_ms()));
-    let keys: Vec<_> = past.map(|record| record.item.key.clone()).collect();
-    keys.iter().for_each(|key| items.delete(key));
-    true
 }
 
 /// Who moves beside the tasks.

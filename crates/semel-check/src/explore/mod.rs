@@ -3,6 +3,7 @@
 mod exhaustive;
 mod fair;
 mod play;
+mod probe;
 mod random;
 mod replay;
 mod unmerged;
@@ -12,19 +13,21 @@ pub(crate) use replay::Line;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use semel_core::broker::Destination;
 use semel_core::protocols::message_key;
 
 use crate::hash::{ByPrint, Print, Prints};
 use crate::judge::{self, Breach, Violation};
 use crate::model::Model;
 use crate::moves::{self, Move};
-use crate::parts::Fate;
-use crate::report::{Counterexample, Coverage, Finding, Report, Strategy};
+use crate::parts::{Fate, Queued};
+use crate::report::{Counterexample, Coverage, Finding, Report, Strategy, Unprocessed};
 use crate::state::State;
 use crate::step::{self, Halt};
-use crate::task::{End, Tasks};
+use crate::task::{End, Tasks, port};
 use crate::trace::Trace;
 use crate::watch::Watch;
+use crate::world::WorldError;
 
 /// The position of a move in the list of a state's moves.
 type Choice = u16;
@@ -41,14 +44,28 @@ pub(crate) struct Explorer {
     seen: Vec<u64>,
     /// The states from which taking turns is known to come to an end.
     restful: Prints,
-    /// In which states of the store a look of the finisher finds nothing.
-    idle_looks: ByPrint<bool>,
+    /// Whether taking turns was given up, because it did not come to an end.
+    rests_not: bool,
+    /// What looks of the finisher come to, by state of the store, endpoint and time.
+    looks: ByPrint<Look>,
     /// What could be seen of states that were judged and fine, with the conditions that held.
     judged: ByPrint<Arc<[bool]>>,
     /// What could be seen of ends that were judged and fine.
     ended: Prints,
     /// Messages from outside that were processed in no end so far, by endpoint and identity.
     unprocessed: Vec<(String, String)>,
+    /// Endpoints beyond this world, with what was sent to them.
+    went_outside: BTreeSet<String>,
+}
+
+/// What a look of the finisher comes to, with nobody else about.
+#[derive(Clone, Copy, Debug, Default)]
+struct Look {
+    /// Whether it leaves everything as it is, now and once much time has passed.
+    is_idle: bool,
+    is_idle_later: bool,
+    calls: u32,
+    used_clock: bool,
 }
 
 /// What stops an exploration: a violation, and the moves that led to it.
@@ -77,10 +94,12 @@ impl Explorer {
             ends: BTreeSet::new(),
             seen,
             restful: Prints::default(),
-            idle_looks: ByPrint::default(),
+            rests_not: false,
+            looks: ByPrint::default(),
             judged: ByPrint::default(),
             ended: Prints::default(),
             unprocessed,
+            went_outside: BTreeSet::new(),
         }
     }
 
@@ -112,23 +131,43 @@ impl Explorer {
 
     fn report(mut self, stop: Option<Stop>) -> Report {
         let finding = match stop.or_else(|| self.never_happened()) {
-            Some(stop) => Finding::Violated(Box::new(self.counterexample(stop))),
+            Some(stop) => match self.not_understood(&stop.violation) {
+                Some(reason) => {
+                    Finding::Unusable(WorldError { world: self.model.name.clone(), reason })
+                }
+                None => Finding::Violated(Box::new(self.counterexample(stop))),
+            },
             None => Finding::Holds,
         };
         self.coverage.ends = self.coverage.ends.max(self.ends.len() as u64);
+        if self.coverage.ends == 0 && matches!(finding, Finding::Holds) {
+            self.cut.insert(
+                "no run came to an end, so what must hold there was never judged".to_owned(),
+            );
+        }
         self.coverage.code_runs = self.tasks.runs;
         self.coverage.cut = self.cut.iter().cloned().collect();
         if self.coverage.ends > 0 && matches!(finding, Finding::Holds) {
             let names = self.unprocessed.iter().map(|(endpoint, message)| {
-                format!("{} at {endpoint}", crate::trace::phrases::message(message))
+                let name = format!("{} at {endpoint}", crate::trace::phrases::message(message));
+                Unprocessed { name, failure: port::failure_of(endpoint, message) }
             });
             self.coverage.never_processed = names.collect();
         }
-        let names = self.model.conditions.iter().map(|condition| condition.name.clone());
-        self.coverage.sometimes = names.zip(self.seen.iter().copied()).collect();
+        // In one run, by line or by hand, nobody looks at them.
+        if self.coverage.strategy != Strategy::OneRun {
+            let names = self.model.conditions.iter().map(|condition| condition.name.clone());
+            self.coverage.sometimes = names.zip(self.seen.iter().copied()).collect();
+        }
+        self.coverage.went_outside = self.went_outside.iter().cloned().collect();
         let finding = match finding {
             Finding::Holds if !self.coverage.is_complete() => Finding::NotExhausted,
             finding => finding,
+        };
+        self.coverage.is_whole = match &finding {
+            Finding::Holds => true,
+            Finding::Violated(found) => matches!(found.violation.breach, Breach::NeverHappened(_)),
+            Finding::NotExhausted | Finding::Unusable(_) => false,
         };
         Report { world: self.model.name.clone(), finding, coverage: self.coverage }
     }
@@ -163,11 +202,11 @@ impl Explorer {
         let (held, violation) = match self.judged.get(&visible) {
             Some(held) => (held.clone(), None),
             None => {
-                let held: Arc<[bool]> =
-                    self.model.conditions.iter().map(|condition| condition.is_met(state)).collect();
-                let violation = judge::always(&self.model, state);
+                let (held, panicked) = judge::conditions(&self.model, state);
+                let violation = judge::always(&self.model, state).or(panicked);
                 if violation.is_none() {
                     self.judged.insert(visible, held.clone());
+                    self.note_outside(state);
                 }
                 (held, violation)
             }
@@ -176,6 +215,17 @@ impl Explorer {
             *seen += u64::from(*held);
         }
         violation
+    }
+
+    /// Notes which effects have left this world.
+    fn note_outside(&mut self, state: &State) {
+        for visible in state.monitor.visible() {
+            if let Destination::Endpoint(name) = &visible.sent.to
+                && self.model.site(name).is_none()
+            {
+                self.went_outside.insert(format!("{name} ({})", visible.sent.envelope.kind));
+            }
+        }
     }
 
     /// Every move of a state.
@@ -199,29 +249,34 @@ impl Explorer {
 
     /// Whether a bound ends the runs through this state; if so, which is noted.
     fn is_cut(&mut self, state: &State) -> bool {
-        let bounds = self.model.bounds;
-        let mut cuts = Vec::new();
+        let deliveries_max = self.model.bounds.deliveries;
+        let mut is_cut = self.is_task_cut(state);
         for queued in state.parts.queue.all() {
-            if queued.fate == Fate::Waiting && queued.receipts >= bounds.deliveries {
-                cuts.push(format!(
-                    "message {} was delivered {} times to {} without coming to an end, and was \
-                     not followed further (see `deliveries_max`)",
-                    queued.carried.envelope.id, bounds.deliveries, queued.carried.endpoint
-                ));
+            if queued.fate == Fate::Waiting && queued.receipts >= deliveries_max {
+                self.cut.insert(too_often(queued, deliveries_max));
+                is_cut = true;
             }
         }
+        is_cut
+    }
+
+    /// The same for the bounds of a single task.
+    fn is_task_cut(&mut self, state: &State) -> bool {
+        let bounds = self.model.bounds;
+        let mut is_cut = false;
         for task in state.slots.iter().flatten() {
             let what = || task.node.start.describe();
-            if task.node.calls >= bounds.calls {
+            let cut = if task.node.calls >= bounds.calls {
                 let calls = bounds.calls;
-                cuts.push(format!("{} made {calls} calls without coming to an end", what()));
-            }
-            if task.epoch >= bounds.epochs {
-                cuts.push(format!("{} began anew {} times", what(), bounds.epochs));
-            }
+                format!("{} made {calls} calls without coming to an end (see `calls_max`)", what())
+            } else if task.round.epoch >= bounds.epochs {
+                format!("{} began anew {} times (see `rounds_max`)", what(), bounds.epochs)
+            } else {
+                continue;
+            };
+            self.cut.insert(cut);
+            is_cut = true;
         }
-        let is_cut = !cuts.is_empty();
-        self.cut.extend(cuts);
         is_cut
     }
 
@@ -230,40 +285,64 @@ impl Explorer {
         // Those that are no faults come first.
         let free = moves.iter().take_while(|(_, cost)| *cost == 0).map(|(choice, _)| *choice);
         let is_look = |choice: Move| matches!(choice, Move::Finish { .. });
-        free.clone().all(is_look) && free.clone().all(|look| self.finds_nothing(state, look))
+        free.clone().all(is_look) && free.clone().all(|look| self.look(state, look).is_idle_later)
     }
 
-    /// Whether a look of the finisher, alone in the world, leaves everything as it is. Beginning one
-    /// is then no different from beginning it later.
+    /// Whether a look of the finisher, alone in the world, leaves everything as it is.
     fn finds_nothing(&mut self, state: &State, choice: Move) -> bool {
-        let Move::Finish { site } = choice else { return false };
-        // It looks at nothing but items.
-        let key = (state.parts.items.print(), site, state.deployed[site]);
+        matches!(choice, Move::Finish { .. }) && self.look(state, choice).is_idle
+    }
+
+    /// Whether to begin a look here is no different from beginning it later: it finds nothing, and
+    /// sees the world at one moment only.
+    fn is_idle_look(&mut self, state: &State, choice: Move) -> bool {
+        matches!(choice, Move::Finish { .. }) && {
+            let look = self.look(state, choice);
+            look.is_idle && look.calls <= 1
+        }
+    }
+
+    /// What a look of the finisher comes to with nobody else about.
+    fn look(&mut self, state: &State, choice: Move) -> Look {
+        let Move::Finish { site } = choice else { return Look::default() };
+        // It looks at nothing but items and the clock.
+        let key = (state.parts.items.print(), site, state.deployed[site], state.now.unix_ms());
         let key = crate::hash::print(44, key);
-        if let Some(known) = self.idle_looks.get(&key) {
+        if let Some(known) = self.looks.get(&key) {
             return *known;
         }
-        let found = self.look_alone(state, choice);
-        self.idle_looks.insert(key, !found);
-        !found
+        let mut look = self.look_alone(state, choice);
+        if look.is_idle && look.used_clock {
+            // It may find something once time has passed.
+            let span = self.model.later_by.saturating_mul(fair::LONG_WAIT);
+            let later = State { now: state.now.after(span), ..state.clone() };
+            look.is_idle_later = self.look_alone(&later, choice).is_idle;
+        }
+        self.looks.insert(key, look);
+        look
     }
 
-    /// Lets the finisher do its work with nobody else about; tells whether it changed anything.
-    fn look_alone(&mut self, state: &State, choice: Move) -> bool {
-        let Ok(Some(mut now)) = self.step(state, choice, 0) else { return true };
+    /// Lets the finisher do its work with nobody else about.
+    fn look_alone(&mut self, state: &State, choice: Move) -> Look {
+        let mut look = Look::default();
+        let Ok(Some(mut now)) = self.step(state, choice, 0) else { return look };
         for _ in 0..self.model.bounds.calls {
-            let slot = now.finisher();
-            let pending = now.slots[slot].as_ref().and_then(|task| task.node.pending.first());
-            let Some(call) = pending.map(|call| call.number) else { break };
+            let task = now.slots[now.finisher()].as_ref();
+            look.used_clock |= task.is_some_and(|task| task.node.uses.clock);
+            let Some(call) = task.and_then(|task| task.node.pending.first()) else { break };
+            let (slot, call) = (now.finisher(), call.number);
             let answer = Move::Answer { slot, call, outcome: moves::Outcome::Normal };
             match self.step(&now, answer, 0) {
                 Ok(Some(next)) => now = next,
-                _ => return true,
+                _ => return look,
             }
+            look.calls += 1;
         }
-        // To draw identities changes nothing that anyone else could find.
+        // Its last steps are not in its slot any more: a clock that was read then decided nothing.
         now.draws = state.draws;
-        now.key() != state.key()
+        look.is_idle = now.key() == state.key();
+        look.is_idle_later = look.is_idle;
+        look
     }
 
     /// Notes what the end of a run looks like, and judges it.
@@ -298,6 +377,22 @@ impl Explorer {
             ink.add((&object.0, &*object.1));
         }
         ink.print()
+    }
+}
+
+/// A message that is delivered again and again, and why.
+fn too_often(queued: &Queued, times: u32) -> String {
+    let (id, endpoint) = (&queued.carried.envelope.id, &queued.carried.endpoint);
+    let cut = format!(
+        "message {id} was delivered {times} times to {endpoint} without coming to an end, and was \
+         not followed further (see `deliveries_max`)"
+    );
+    match port::failure_of(endpoint, &queued.carried.identity) {
+        Some(reason) => format!(
+            "{cut}. Its handler failed, last with \"{reason}\", and is tried again and again: with \
+             `RetryPolicy::NONE` in the endpoint's settings the message is parked at once"
+        ),
+        None => cut,
     }
 }
 

@@ -152,9 +152,9 @@ impl Explorer {
 
     fn judge_all(&mut self, state: &State) -> Option<Violation> {
         let moves = self.moves(state);
-        judge::always(&self.model, state).or_else(|| match self.is_end(state, &moves) {
-            true => judge::finally(&self.model, state),
-            false => None,
+        judge::always(&self.model, state).or_else(|| {
+            let is_end = !self.is_cut(state) && self.is_end(state, &moves);
+            if is_end { judge::finally(&self.model, state) } else { None }
         })
     }
 

@@ -51,8 +51,12 @@ impl Explorer {
             let (walk, violation) = self.walk(first.clone(), &mut dice);
             self.coverage.executions += 1;
             self.coverage.depth = self.coverage.depth.max(walk.moves.len() as u32);
-            if let Some(violation) = violation {
-                return Some(self.shrink(walk, violation));
+            match violation {
+                Some(violation) if violation.breach == Breach::Livelock => {
+                    return Some(self.shorten(walk, violation));
+                }
+                Some(violation) => return Some(self.shrink(walk, violation)),
+                None => {}
             }
         }
         None
@@ -113,7 +117,7 @@ impl Explorer {
         while let Some(from) = lists.iter_mut().find(|list| !list.is_empty()) {
             let choice = from.swap_remove(dice.below(from.len()));
             let (made, cost) = moves[choice];
-            if self.finds_nothing(state, made) {
+            if self.is_idle_look(state, made) {
                 continue;
             }
             match self.step(state, made, cost) {
@@ -123,6 +127,28 @@ impl Explorer {
             }
         }
         Ok(None)
+    }
+
+    /// The beginning of a walk from which taking turns never ends: the shortest of those whose
+    /// lengths double.
+    fn shorten(&mut self, walk: Walk, violation: Violation) -> Stop {
+        let mut state = step::beginning(&self.model);
+        for (at, made) in walk.moves.iter().enumerate() {
+            if (at == 0 || at.is_power_of_two())
+                && let Some((violation, tail)) = self.never_rests(&state)
+            {
+                return Stop { violation, choices: walk.choices[..at].to_vec(), tail };
+            }
+            let listed = self.moves(&state);
+            let cost =
+                listed.iter().find(|(listed, _)| listed == made).map_or(0, |(_, cost)| *cost);
+            match self.step(&state, *made, cost) {
+                Ok(Some(next)) => state = next,
+                _ => break,
+            }
+        }
+        let tail = self.never_rests(&state).map(|(_, tail)| tail).unwrap_or_default();
+        Stop { violation, choices: walk.choices, tail }
     }
 
     /// Leaves out what the violation does not need: large parts first, then single moves.
@@ -164,11 +190,14 @@ impl Explorer {
                     None => continue,
                 },
                 None => {
+                    if self.is_cut(&state) {
+                        return None;
+                    }
                     if self.is_end(&state, &listed) {
                         let found = judge::finally(&self.model, &state)?;
                         return (found.breach == *breach).then_some((walk, found));
                     }
-                    self.take_turn(&state, turn).map(|taken| {
+                    self.take_turn(&state, turn).map_err(|(_, halt)| halt).map(|taken| {
                         let (next, made, next_turn) = taken?;
                         turn = next_turn;
                         let choice = listed.iter().position(|(listed, _)| *listed == made)?;

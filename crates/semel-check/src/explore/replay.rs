@@ -28,7 +28,8 @@ pub(crate) struct Line {
 pub(crate) fn print_of(model: &Model) -> u32 {
     let mut ink = Ink::new(30).with((&model.name, model.workers, format!("{:?}", model.faults)));
     ink.add((format!("{:?}", model.cast.store), model.cast.broker.message_bytes_max));
-    ink.add((model.later_by, model.routes.ordered, model.bounds.deliveries));
+    ink.add((model.later_by, model.routes.ordered, model.bounds.deliveries, model.conflicts));
+    ink.add(&model.items);
     for endpoint in model.cast.sites.iter().flat_map(|site| &site.versions) {
         let kinds: Vec<&str> = endpoint.handlers().keys().copied().collect();
         let settings = format!("{:?}", endpoint.chosen_settings());
@@ -65,7 +66,8 @@ impl FromStr for Line {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` is no replay line; it looks like {VERSION}-0123abcd-0.1.f");
+        let bad =
+            || format!("`{text}` is no replay line; it looks like {VERSION}-0123abcd-0.1.0.3");
         let mut parts = text.trim().split('-');
         let mut next = || parts.next().ok_or_else(bad);
         let version: u32 = next()?.parse().map_err(|_| bad())?;
@@ -79,7 +81,7 @@ impl FromStr for Line {
         let choices = next()?;
         let fair = match parts.next() {
             None => false,
-            Some("fair") => true,
+            Some("fair") if parts.next().is_none() => true,
             Some(_) => return Err(bad()),
         };
         let number = |digits: &str| Choice::from_str_radix(digits, 16).map_err(|_| bad());
@@ -130,7 +132,12 @@ impl Explorer {
             stop = self.end_of(line, &state);
         }
         if stop.is_none() {
-            self.cut.insert("one run was replayed, and violated nothing".to_owned());
+            let moves = self.moves(&state);
+            let end = match self.is_end(&state, &moves) {
+                true => "to its end",
+                false => "as far as the line goes, which is not its end: is the line whole?",
+            };
+            self.cut.insert(format!("one run was replayed {end}, and violated nothing"));
         }
         self.report(stop)
     }
@@ -138,6 +145,9 @@ impl Explorer {
     fn end_of(&mut self, line: &Line, state: &crate::state::State) -> Option<Stop> {
         let choices = line.choices.clone();
         let moves = self.moves(state);
+        if self.is_cut(state) {
+            return None;
+        }
         if self.is_end(state, &moves) {
             let violation = judge::finally(&self.model, state)?;
             return Some(Stop { violation, choices, tail: Vec::new() });

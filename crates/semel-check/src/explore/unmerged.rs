@@ -156,6 +156,8 @@ fn footprint(model: &Model, state: &State, made: Move, cost: u32) -> Footprint {
             queued(message, &mut touched);
             touched.push((shared(Shared::Workers), true));
             touched.push((shared(Shared::Clock), late));
+            // Whether an attempt was committed before is remembered.
+            touched.push((shared(Shared::Space(Space::Entity)), false));
         }
         Move::Answer { slot, call, outcome } => {
             touched.push((shared(Shared::Slot(slot)), true));
@@ -177,7 +179,7 @@ fn footprint(model: &Model, state: &State, made: Move, cost: u32) -> Footprint {
             queued(message, &mut touched);
             touched.push((shared(Shared::Slot(state.person())), true));
         }
-        Move::Land { write } => {
+        Move::Land { write } | Move::Lose { write } => {
             if let Some(flying) = state.flying.iter().find(|flying| flying.print == write) {
                 if let Some((endpoint, message)) = &flying.of.message {
                     touched.push((of_message(endpoint, message), true));
@@ -185,11 +187,18 @@ fn footprint(model: &Model, state: &State, made: Move, cost: u32) -> Footprint {
                 of_call(model, state, usize::MAX, &flying.call, &mut touched);
             }
         }
-        Move::PassWindow => touched.push((shared(Shared::Clock), true)),
-        Move::Vanish { item } => touched.push((item, true)),
+        Move::PassWindow | Move::Wait { .. } => touched.push((shared(Shared::Clock), true)),
+        Move::Vanish { item } => {
+            touched.push((item, true));
+            let mut items = state.parts.items.all().iter();
+            if let Some(found) = items.find(|record| hash::key(&record.item.key) == item) {
+                touched.push((shared(Shared::Space(found.item.key.space)), true));
+            }
+        }
         Move::Deploy { site } => touched.push((shared(Shared::Deployed(site)), true)),
-        Move::Finish { .. } => {
+        Move::Finish { site } => {
             touched.push((shared(Shared::Slot(state.finisher())), true));
+            touched.push((shared(Shared::Deployed(site)), false));
             for space in Space::ALL {
                 touched.push((shared(Shared::Space(space)), false));
             }
@@ -240,6 +249,8 @@ fn of_call(model: &Model, state: &State, slot: usize, call: &Call, touched: &mut
 
 /// Settling is about the message that the task has.
 fn of_own_message(state: &State, slot: usize, touched: &mut Footprint) {
+    // Parking and discarding are judged by what is committed.
+    touched.push((shared(Shared::Space(Space::Entity)), false));
     let task = state.slots.get(slot).and_then(Option::as_ref);
     if let Some(message) = task.and_then(|task| task.node.start.message()) {
         touched.push((message.name, true));

@@ -24,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) trail: Option<Trail>,
     /// What tells the entity's state from others, whatever its protocol keeps beside it.
     pub(crate) looks: Print,
+    /// What tells its content from others, however often it was written.
+    pub(crate) content: Print,
     /// What stood here before, for stale reads.
     pub(crate) before: Option<Arc<Record>>,
     pub(crate) print: Print,
@@ -45,8 +47,17 @@ struct Inner {
     history: bool,
 }
 
-pub(super) fn version(number: u64) -> Version {
-    Version::new(number.to_string())
+/// The version of one write of one item: no other write has it.
+fn version(key: &ItemKey, number: u64) -> Version {
+    Version::new(format!("{number}{OF_KEY}{:x}", hash::key(key) as u32))
+}
+
+/// What stands between the number of a version and the name of its item.
+const OF_KEY: char = '-';
+
+/// The number of a version, for a reader.
+pub(crate) fn number_of(version: &Version) -> &str {
+    version.as_str().split(OF_KEY).next().unwrap_or_default()
 }
 
 impl Items {
@@ -85,14 +96,15 @@ impl Items {
         }
     }
 
-    pub(super) fn put(&mut self, key: &ItemKey, value: &Bytes, keep: Keep, now_ms: i64) -> u64 {
+    pub(crate) fn put(&mut self, key: &ItemKey, value: &Bytes, keep: Keep, now_ms: i64) -> Version {
         let before = self.take(key);
         let inner = Arc::make_mut(&mut self.0);
         let number = inner.count_put(key);
         let record =
             Record::new(key, value, number, keep, now_ms, before.filter(|_| inner.history));
+        let version = record.item.version.clone();
         inner.insert(record);
-        number
+        version
     }
 
     /// Removes a record, by a write or because it is past its time.
@@ -101,6 +113,11 @@ impl Items {
         let inner = Arc::make_mut(&mut self.0);
         inner.print = inner.print.wrapping_add(hash::print(43, record.print));
         inner.gone.push(record);
+    }
+
+    /// What tells them from others but for how often they were written.
+    pub(crate) fn likeness(&self) -> Print {
+        self.0.records.iter().fold(0, |sum, record| sum.wrapping_add(record.content))
     }
 
     /// What a stale read finds; `None` where nothing was written that it could miss.
@@ -183,10 +200,15 @@ impl Record {
             let found = tag::state_of(key, value);
             let state = found.as_ref().map(|(trail, state)| (key, trail, &**state));
             Self {
-                item: Item { key: key.clone(), value: value.clone(), version: version(number) },
+                item: Item {
+                    key: key.clone(),
+                    value: value.clone(),
+                    version: version(key, number),
+                },
                 number,
                 kept_until_ms,
                 looks: hash::print(46, state),
+                content: hash::print(48, (key, &**value)),
                 trail: found.map(|(trail, _)| trail),
                 before,
                 print,

@@ -11,15 +11,15 @@ mod outside;
 mod prints;
 mod queue;
 
-pub(crate) use items::{Items, Record};
+pub(crate) use items::{Items, Record, number_of};
 pub(crate) use outside::Outside;
-pub(crate) use queue::{Carried, Fate, Queue, Queued, Routes};
+pub(crate) use queue::{Carried, DeadReasonKey, Fate, Queue, Queued, Routes};
 
 use crate::hash::{self, Print};
 use crate::tag;
 use semel_core::StoreError;
 use semel_core::store::{
-    Atomicity, Change, ItemKey, Listing, QueueHome, StoreLimits, Trouble, WriteOutcome,
+    Atomicity, Change, ItemKey, Listing, QueueHome, StoreLimits, Trouble, Version, WriteOutcome,
 };
 
 /// A store and the queue beside or inside it.
@@ -34,7 +34,7 @@ pub(crate) struct Parts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     /// Applied, with the version of each item that it left.
-    Applied(Vec<Option<u64>>),
+    Applied(Vec<Option<Version>>),
     /// Not applied: the conditions at these positions failed.
     Conflict(Vec<usize>),
     /// Not applied, and never will be.
@@ -44,10 +44,7 @@ pub(crate) enum Written {
 impl From<Written> for WriteOutcome {
     fn from(written: Written) -> Self {
         match written {
-            Written::Applied(versions) => {
-                let versions = versions.into_iter().map(|version| version.map(items::version));
-                Self::Applied(versions.collect())
-            }
+            Written::Applied(versions) => Self::Applied(versions),
             Written::Conflict(at) => Self::Conflict(at),
             Written::Refused(trouble, reason) => Self::Refused(refusal("write", trouble, reason)),
         }
@@ -112,7 +109,7 @@ impl Parts {
         }
     }
 
-    fn apply(&mut self, change: &Change, routes: &Routes, now_ms: i64) -> Option<u64> {
+    fn apply(&mut self, change: &Change, routes: &Routes, now_ms: i64) -> Option<Version> {
         match change {
             Change::Put { key, value, keep, .. } => Some(self.items.put(key, value, *keep, now_ms)),
             Change::Delete { key, .. } => {

@@ -205,6 +205,15 @@ impl Queue {
         &self.0.messages
     }
 
+    /// What tells them from others but for how often they were delivered.
+    pub(crate) fn likeness(&self) -> Print {
+        let of_one = |queued: &Arc<Queued>| {
+            let fate = std::mem::discriminant(&queued.fate);
+            hash::print(49, (queued.carried.print, queued.copy, fate))
+        };
+        self.0.messages.iter().fold(0, |sum, queued| sum.wrapping_add(of_one(queued)))
+    }
+
     /// Queues a message for each of its receivers.
     pub(crate) fn send(&mut self, outgoing: &Outgoing, routes: &Routes, now_ms: i64) {
         let delay_ms = i64::try_from(outgoing.delay.as_millis()).unwrap_or(i64::MAX);

@@ -7,7 +7,7 @@ use semel_core::broker::{Outgoing, Receipt, Settlement};
 use semel_core::store::{Change, Expect, ItemKey, Page};
 
 use crate::hash::{self, Ink, Print};
-use crate::parts::{Carried, Record, Written};
+use crate::parts::{self, Carried, Record, Written};
 use crate::tag::Trail;
 use crate::trace::phrases;
 
@@ -142,7 +142,7 @@ fn describe_change(change: &Change) -> String {
 fn condition(expect: &Expect) -> String {
     match expect {
         Expect::Absent => " if absent".to_owned(),
-        Expect::Version(version) => format!(" if still v{}", version.as_str()),
+        Expect::Version(version) => format!(" if still v{}", parts::number_of(version)),
         Expect::Anything => String::new(),
     }
 }

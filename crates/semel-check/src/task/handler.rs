@@ -53,6 +53,7 @@ impl Handler for Tagging {
             let decision = self.decide(state, envelope, context).await;
             if let Err(failure) = &decision {
                 port::handler_failed();
+                port::note_failure(&self.endpoint, &message_key(envelope), failure.reason());
                 port::note(|| Note::Handler(format!("fails: {}", failure.reason())));
             }
             decision
@@ -92,7 +93,9 @@ impl Tagging {
         let is_change = before.as_deref() != Some(&*decision.state);
         let endpoint = self.endpoint.clone();
         let objects = port::take_objects();
-        trail.add(Mark { endpoint, message, effects: contents, objects }, is_change);
+        // A handler that cannot tell has not come so far.
+        let entity = self.handler.entity_key(&plain).unwrap_or_default();
+        trail.add(Mark { endpoint, message, entity, effects: contents, objects }, is_change);
         decision.state = trail.attach(&decision.state);
         Ok(decision)
     }

@@ -385,13 +385,8 @@ impl Run {
             call: call.clone(),
         });
         let pending = pending.collect();
-        let given_up = self.port.take_dropped();
-        let dropped = before.into_iter().flat_map(|before| &before.pending);
         Node {
-            dropped: dropped
-                .filter(|call| given_up.contains(&call.number))
-                .map(|call| call.call.clone())
-                .collect(),
+            dropped: self.port.take_dropped(),
             pending,
             knows: came.as_ref().is_some_and(|(before, _, answer)| {
                 before.knows || self.start.message().is_some_and(|message| answer.shows(message))

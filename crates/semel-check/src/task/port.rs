@@ -58,7 +58,7 @@ pub(crate) struct Port {
     /// Who is to be woken when a call is answered.
     wakers: Vec<(u32, Waker)>,
     /// Calls whose futures were dropped before an answer came.
-    dropped: Vec<u32>,
+    dropped: Vec<Arc<Call>>,
     /// What the attempt that runs has asked to be written outside.
     objects: Vec<WroteObject>,
 }
@@ -66,8 +66,25 @@ pub(crate) struct Port {
 thread_local! {
     static PORT: RefCell<Port> = RefCell::default();
     static NOTES: RefCell<Option<Vec<Note>>> = const { RefCell::new(None) };
+    /// Why handlers failed last, by endpoint and message.
+    static FAILURES: RefCell<BTreeMap<(String, String), String>> =
+        const { RefCell::new(BTreeMap::new()) };
     /// The words for contents: properties compare prints, and people read words.
     static WORDS: RefCell<BTreeMap<Content, String>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Remembers why the handler of a message failed last.
+pub(crate) fn note_failure(endpoint: &str, message: &str, reason: &str) {
+    FAILURES.with(|failures| {
+        let name = (endpoint.to_owned(), message.to_owned());
+        failures.borrow_mut().insert(name, reason.to_owned());
+    });
+}
+
+/// Why the handler of a message failed last, if it ever did by itself.
+pub(crate) fn failure_of(endpoint: &str, message: &str) -> Option<String> {
+    let name = (endpoint.to_owned(), message.to_owned());
+    FAILURES.with(|failures| failures.borrow().get(&name).cloned())
 }
 
 /// Remembers what an effect with this content says.
@@ -127,8 +144,8 @@ impl Port {
             })
     }
 
-    /// The numbers of the calls it has given up waiting for.
-    pub(crate) fn take_dropped(&mut self) -> Vec<u32> {
+    /// The calls it has given up waiting for.
+    pub(crate) fn take_dropped(&mut self) -> Vec<Arc<Call>> {
         std::mem::take(&mut self.dropped)
     }
 
@@ -257,10 +274,13 @@ impl Drop for Calling {
         // The port is of the thread: at its end it may be gone, and so may its readers.
         let _ = PORT.try_with(|port| {
             if let Ok(mut port) = port.try_borrow_mut() {
-                port.pending.retain(|(pending, _)| *pending != number);
+                let at = port.pending.iter().position(|(pending, _)| *pending == number);
+                if let Some(at) = at {
+                    let (_, call) = port.pending.remove(at);
+                    port.dropped.push(call);
+                }
                 port.answered.retain(|(answered, _)| *answered != number);
                 port.wakers.retain(|(waiting, _)| *waiting != number);
-                port.dropped.push(number);
             }
         });
     }

@@ -57,6 +57,16 @@ impl Teller<'_> {
             Move::Crash { slot, in_flight } => self.crash(slot, in_flight),
             Move::EndLease { message } => self.end_of_lease(message),
             Move::Land { write } => self.landing(write),
+            Move::Lose { write } => self.losing(write),
+            Move::Wait { times } => {
+                let span = span(self.model.later_by.saturating_mul(times));
+                let what =
+                    "nothing else leads anywhere: time passes, and whoever waits for it goes on";
+                Step {
+                    outcome: Some(format!("the clock has moved on by {span}")),
+                    ..Step::alone(store, what.to_owned())
+                }
+            }
             Move::Duplicate { message } => {
                 let name = self.name(message);
                 Step::alone(queue, format!("the queue doubles {name}: it is there twice now"))
@@ -130,18 +140,10 @@ impl Teller<'_> {
                 _ => format!("delivery {number} of {name}: the queue sends it again"),
             }
         });
-        let later = format!("only after a wait: the clock has moved on by {}", self.wait());
+        let later =
+            format!("only after a wait: the clock has moved on by {}", span(self.model.later_by));
         let to = idle.map(|slot| (slot, Arrow::Delivery));
         Step { to, outcome: late.then_some(later), ..Step::alone(self.queue(), what) }
-    }
-
-    fn wait(&self) -> String {
-        let seconds = self.model.later_by.as_secs();
-        match (seconds / 86_400, seconds / 3_600) {
-            (days, _) if days > 0 => format!("{days} days").replace("1 days", "1 day"),
-            (_, hours) if hours > 0 => format!("{hours} h"),
-            _ => format!("{seconds} s"),
-        }
     }
 
     fn crash(&self, slot: usize, in_flight: bool) -> Step {
@@ -190,6 +192,12 @@ impl Teller<'_> {
                 Step { to, outcome, ..Step::alone(place, what) }
             }
         }
+    }
+
+    fn losing(&self, write: Print) -> Step {
+        let flying = self.state.flying.iter().find(|flying| flying.print == write);
+        let call = flying.map_or_else(String::new, |flying| flying.call.describe());
+        Step::alone(self.store(), format!("a request that nobody waits for is lost: {call}"))
     }
 
     fn place_of(&self, call: &Call) -> usize {
@@ -334,6 +342,16 @@ fn unexpected(parts: &Parts, key: &ItemKey, expect: &Expect) -> String {
         (Expect::Version(_), Some(is)) => format!("{name} is at v{} by now", is.number),
         (Expect::Version(_), None) => format!("{name} is gone by now"),
         _ => format!("{name} exists already"),
+    }
+}
+
+fn span(span: std::time::Duration) -> String {
+    let seconds = span.as_secs();
+    match (seconds / 86_400, seconds / 3_600) {
+        (1, _) => "1 day".to_owned(),
+        (days, _) if days > 0 => format!("{days} days"),
+        (_, hours) if hours > 0 => format!("{hours} h"),
+        _ => format!("{seconds} s"),
     }
 }
 

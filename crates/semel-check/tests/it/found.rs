@@ -72,9 +72,10 @@ impl Protocol for ParksInTwoSteps {
         &self,
         endpoint: &str,
         envelope: &Envelope,
+        entity: Option<&str>,
         store: &dyn Store,
     ) -> Result<Processed, StoreError> {
-        self.0.processed(endpoint, envelope, store).await
+        self.0.processed(endpoint, envelope, entity, store).await
     }
 
     async fn park(&self, parking: &Parking<'_>) -> SettleOutcome {

@@ -69,6 +69,7 @@ impl Protocol for Nowhere {
         &self,
         _: &str,
         _: &Envelope,
+        _: Option<&str>,
         _: &dyn Store,
     ) -> Result<Processed, StoreError> {
         Ok(Processed::Unknown)

@@ -126,7 +126,7 @@ fn protocol_of(dead: &DeadLetter) -> (Arc<dyn Protocol>, Whose) {
 /// Asks the protocol itself what it remembers.
 async fn record(dead: &DeadLetter, protocol: &dyn Protocol, backend: &Backend) -> Record {
     let Ok(envelope) = &dead.envelope else { return Record::Unreadable };
-    match protocol.processed(&dead.endpoint, envelope, &**backend.store()).await {
+    match protocol.processed(&dead.endpoint, envelope, None, &**backend.store()).await {
         Ok(Processed::Yes) => Record::Written,
         Ok(Processed::Unknown) => Record::None,
         Err(_) => Record::Unclear,

@@ -71,6 +71,15 @@ enum Plan {
     Park { reason: DeadReason, detail: String },
 }
 
+impl Plan {
+    fn entity(&self) -> Option<&str> {
+        match self {
+            Self::Process { entity, .. } => Some(entity),
+            Self::Park { .. } => None,
+        }
+    }
+}
+
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -265,6 +274,7 @@ impl Job {
         let parking = Parking {
             endpoint,
             envelope: self.envelope.as_deref(),
+            entity: self.plan.entity(),
             receipt: &self.receipt,
             reason,
             failure: &failure_record(ground, detail),

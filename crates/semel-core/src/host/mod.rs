@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::broker::{Ordering, Registration};
+use crate::broker::{BrokerLimits, Ordering, Registration};
 use crate::store::StoreLimits;
 use crate::{Backend, Endpoint, Failure, Order, StoreError};
 use pump::Pump;
@@ -126,7 +126,6 @@ impl Host {
         }
         let mut names = BTreeSet::new();
         for endpoint in &self.endpoints {
-            check_name(endpoint.name())?;
             if !names.insert(endpoint.name()) {
                 return Err(HostError::EndpointTwice { endpoint: endpoint.name().to_owned() });
             }
@@ -136,29 +135,38 @@ impl Host {
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), HostError> {
-        let name = || endpoint.name().to_owned();
-        if endpoint.handlers.is_empty() {
-            return Err(HostError::NoHandler { endpoint: name() });
-        }
-        if let Some(kind) = endpoint.doubled.first() {
-            return Err(HostError::HandlerTwice { endpoint: name(), kind });
-        }
-        if let Some(setting) = endpoint.settings.unusable() {
-            return Err(HostError::Settings { endpoint: name(), setting });
-        }
         let store = StoreLimits { queue: self.backend.queue(), ..self.backend.store().limits() };
-        let broker = self.backend.broker().limits();
-        if let Err(needs) = endpoint.protocol.check(&store, &broker) {
-            let protocol = endpoint.protocol.name();
-            return Err(HostError::Unsuitable { endpoint: name(), protocol, needs });
+        check(endpoint, &store, &self.backend.broker().limits())
+    }
+}
+
+/// Whether a host would run an endpoint on such a store and broker.
+pub fn check(
+    endpoint: &Endpoint,
+    store: &StoreLimits,
+    broker: &BrokerLimits,
+) -> Result<(), HostError> {
+    check_name(endpoint.name())?;
+    let name = || endpoint.name().to_owned();
+    if endpoint.handlers.is_empty() {
+        return Err(HostError::NoHandler { endpoint: name() });
+    }
+    if let Some(kind) = endpoint.doubled.first() {
+        return Err(HostError::HandlerTwice { endpoint: name(), kind });
+    }
+    if let Some(setting) = endpoint.settings.unusable() {
+        return Err(HostError::Settings { endpoint: name(), setting });
+    }
+    if let Err(needs) = endpoint.protocol.check(store, broker) {
+        let protocol = endpoint.protocol.name();
+        return Err(HostError::Unsuitable { endpoint: name(), protocol, needs });
+    }
+    let ordered = endpoint.handlers.values().find(|h| h.order() == Order::PerSubject);
+    match ordered {
+        Some(handler) if broker.ordering == Ordering::None => {
+            Err(HostError::NoOrder { endpoint: name(), kind: handler.kind() })
         }
-        let ordered = endpoint.handlers.values().find(|h| h.order() == Order::PerSubject);
-        match ordered {
-            Some(handler) if broker.ordering == Ordering::None => {
-                Err(HostError::NoOrder { endpoint: name(), kind: handler.kind() })
-            }
-            _ => Ok(()),
-        }
+        _ => Ok(()),
     }
 }
 

@@ -79,6 +79,7 @@ impl Protocol for AtLeastOnce {
         &self,
         _: &str,
         _: &Envelope,
+        _: Option<&str>,
         _: &dyn Store,
     ) -> Result<Processed, StoreError> {
         Ok(Processed::Unknown)

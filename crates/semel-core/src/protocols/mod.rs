@@ -28,6 +28,8 @@ use crate::{Broker, Clock, Entropy, Envelope, Failure, Property, Store, StoreErr
 pub enum Step {
     /// Read the entity.
     LoadEntity,
+    /// Write effects down before the state that justifies them.
+    StageEffects,
     /// Run the handler on state and message.
     RunHandler,
     /// Write the state, and all else that shares its fate.
@@ -38,6 +40,8 @@ pub enum Step {
     Dispatch,
     /// Remove the record of what was dispatched.
     ClearOutbox,
+    /// Remove what attempts left that were not committed.
+    CleanUp,
     /// Tell the broker that the delivery is done.
     Settle,
 }
@@ -161,6 +165,8 @@ pub struct Parking<'a> {
     pub endpoint: &'a str,
     /// The message, where the bytes that came are one.
     pub envelope: Option<&'a Envelope>,
+    /// The key of the entity that it is for, where there is a handler to tell.
+    pub entity: Option<&'a str>,
     /// Proof of this delivery.
     pub receipt: &'a Receipt,
     /// Which kind of trouble.
@@ -176,7 +182,10 @@ impl Parking<'_> {
     /// between which another copy may be committed.
     pub async fn unless_processed<P: Protocol + ?Sized>(&self, protocol: &P) -> SettleOutcome {
         let processed = match self.envelope {
-            Some(envelope) => protocol.processed(self.endpoint, envelope, self.places.store).await,
+            Some(envelope) => {
+                let (endpoint, store) = (self.endpoint, self.places.store);
+                protocol.processed(endpoint, envelope, self.entity, store).await
+            }
             // What has no identity cannot have been processed.
             None => Ok(Processed::Unknown),
         };
@@ -224,11 +233,13 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
     /// Processes one delivery.
     async fn process(&self, work: &Work<'_>) -> Outcome;
 
-    /// Whether the message has a committed attempt. Asked before it is dead-lettered.
+    /// Whether the message has a committed attempt. Asked before it is dead-lettered, and for a dead
+    /// letter by whoever lists it; the `entity` is not known where there is no handler to tell.
     async fn processed(
         &self,
         endpoint: &str,
         envelope: &Envelope,
+        entity: Option<&str>,
         store: &dyn Store,
     ) -> Result<Processed, StoreError>;
 

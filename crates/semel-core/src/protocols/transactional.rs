@@ -107,6 +107,7 @@ impl Protocol for Transactional {
         &self,
         endpoint: &str,
         envelope: &Envelope,
+        _: Option<&str>,
         store: &dyn Store,
     ) -> Result<Processed, StoreError> {
         let entry = store.read(&inbox_key(endpoint, envelope)).await?;
@@ -194,7 +195,10 @@ impl Transactional {
     /// The outcome `otherwise`, unless the message has a committed attempt by now.
     async fn unless_done(&self, work: &Work<'_>, otherwise: Outcome) -> Outcome {
         work.begin(Step::CheckInbox);
-        match self.processed(work.endpoint, work.envelope, work.places.store).await {
+        match self
+            .processed(work.endpoint, work.envelope, Some(work.entity), work.places.store)
+            .await
+        {
             Ok(Processed::Yes) => self.finish_duplicate(work).await,
             Ok(Processed::Unknown) => otherwise,
             Err(error) => error.into(),

@@ -174,6 +174,7 @@ macro_rules! protocol {
                 &self,
                 _: &str,
                 _: &semel_core::Envelope,
+                _: Option<&str>,
                 _: &dyn semel_core::Store,
             ) -> Result<semel_core::protocols::Processed, semel_core::StoreError> {
                 Ok(semel_core::protocols::Processed::Unknown)

@@ -50,6 +50,7 @@ impl Protocol for Polled {
         &self,
         endpoint: &str,
         envelope: &Envelope,
+        _: Option<&str>,
         store: &dyn Store,
     ) -> Result<Processed, StoreError> {
         let key = ItemKey::new(Space::Inbox, endpoint, message_key(envelope));

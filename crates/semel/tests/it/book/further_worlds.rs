@@ -92,6 +92,7 @@ impl Protocol for AtMostOnce {
         &self,
         _: &str,
         _: &Envelope,
+        _: Option<&str>,
         _: &dyn Store,
     ) -> Result<Processed, StoreError> {
         Ok(Processed::Unknown)
