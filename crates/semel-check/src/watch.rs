@@ -16,6 +16,17 @@ use crate::task::Start;
 /// Runs that are not merged are explored by recursion, one frame a move.
 const STACK_BYTES: usize = 256 << 20;
 
+/// Code that is named when it does not return.
+pub(crate) trait Named: std::fmt::Debug + Send + Sync {
+    fn name(&self) -> String;
+}
+
+impl Named for Start {
+    fn name(&self) -> String {
+        self.describe()
+    }
+}
+
 /// What the explorer is at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch(Arc<Inner>);
@@ -23,13 +34,13 @@ pub(crate) struct Watch(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     runs: AtomicU64,
-    under_way: Mutex<Option<Arc<Start>>>,
+    under_way: Mutex<Option<Arc<dyn Named>>>,
 }
 
 impl Watch {
     /// Code begins to run.
-    pub(crate) fn begin(&self, start: &Arc<Start>) {
-        *self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(start.clone());
+    pub(crate) fn begin<Code: Named + 'static>(&self, code: &Arc<Code>) {
+        *self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(code.clone());
         self.0.runs.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -39,7 +50,7 @@ impl Watch {
     }
 
     /// What has been running since the last look, at which the count was `runs`.
-    fn hangs(&self, runs: &mut u64) -> Option<Arc<Start>> {
+    fn hangs(&self, runs: &mut u64) -> Option<Arc<dyn Named>> {
         let now = self.0.runs.load(Ordering::Relaxed);
         let before = std::mem::replace(runs, now);
         let under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,11 +81,11 @@ pub(crate) fn watched<T: Send + 'static>(
         match receive.recv_timeout(patience) {
             Ok(done) => return Ok(done),
             Err(RecvTimeoutError::Timeout) => {
-                if let Some(start) = watch.hangs(&mut runs) {
+                if let Some(code) = watch.hangs(&mut runs) {
                     return Err(format!(
                         "{} has not returned for {:?}: it loops, or blocks its thread, without a \
                          call on a place of this world",
-                        start.describe(),
+                        code.name(),
                         patience
                     ));
                 }
