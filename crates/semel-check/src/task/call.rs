@@ -64,21 +64,6 @@ impl Call {
         ink.print()
     }
 
-    /// The call with everything in it.
-    pub(crate) fn in_full(&self) -> String {
-        let mut text = self.describe();
-        match self {
-            Self::Send(messages) => {
-                messages.iter().for_each(|message| text.push_str(&in_brackets(message)));
-            }
-            Self::Write(changes) => {
-                changes.iter().for_each(|change| text.push_str(&contents(change)));
-            }
-            _ => {}
-        }
-        text
-    }
-
     /// Whether it changes anything.
     pub(crate) fn is_write(&self) -> bool {
         match self {
@@ -107,22 +92,6 @@ impl Call {
             Self::Put(name, None) => format!("delete object {name}"),
         }
     }
-}
-
-/// What a change puts where it goes.
-fn contents(change: &Change) -> String {
-    match change {
-        Change::Enqueue(message) => in_brackets(message),
-        Change::Put { key, value, .. } => {
-            let value = crate::tag::state_in(value).unwrap_or_else(|| value.clone());
-            format!(" [{} = {}]", short(key), String::from_utf8_lossy(&value))
-        }
-        Change::Delete { .. } | Change::Settle { .. } => String::new(),
-    }
-}
-
-fn in_brackets(message: &Outgoing) -> String {
-    format!(" [{}]", describe_outgoing(message))
 }
 
 /// An item's name for a reader.
@@ -165,8 +134,13 @@ pub(crate) fn describe_outgoing(outgoing: &Outgoing) -> String {
 
 /// The beginning of some bytes, as text.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
+    beginning(bytes, 60)
+}
+
+/// The first so many letters of some bytes.
+pub(crate) fn beginning(bytes: &[u8], letters: usize) -> String {
     let text = String::from_utf8_lossy(bytes);
-    match text.char_indices().nth(60) {
+    match text.char_indices().nth(letters) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.into_owned(),
     }

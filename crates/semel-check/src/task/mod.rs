@@ -27,6 +27,7 @@ pub(crate) use ground::{Cast, Site, Start};
 pub(crate) use handler::Tagging;
 
 use crate::hash::{ByPrint, Ink, Print};
+use crate::trace::apart::{Next, apart};
 use crate::trace::labels;
 use crate::watch::Watch;
 use call::{Answer, Call};
@@ -89,8 +90,8 @@ pub(crate) struct Diverged {
     pub(crate) start: Arc<Start>,
     /// How many calls it had made alike before.
     pub(crate) calls_alike: u32,
-    pub(crate) first: String,
-    pub(crate) second: String,
+    /// What it did the first time, and what the second, as one sentence without its end.
+    pub(crate) apart: String,
 }
 
 /// What a node becomes, by what the code saw on the way.
@@ -276,16 +277,18 @@ enum Reader {
 
 impl std::fmt::Display for Diverged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let after = match self.calls_alike {
+            0 => "Before its first call".to_owned(),
+            1 => "After 1 call".to_owned(),
+            calls => format!("After {calls} calls"),
+        };
         write!(
             f,
-            "{}, the code was run twice on the same state, message and answers. After {} calls the \
-             first run went on with: {} — and the second with: {}. Something in it is not given by \
-             the world: a clock, a random number, the order of a HashMap, or a variable that \
-             outlives the attempt.",
+            "{}, the code was run twice on the same state, message and answers. {after}, {}. \
+             Something in it is not given by the world: a clock, a random number, the order of a \
+             HashMap, or a variable that outlives the attempt.",
             self.start.describe(),
-            self.calls_alike,
-            self.first,
-            self.second
+            self.apart
         )
     }
 }
@@ -412,17 +415,19 @@ impl Run {
         if same {
             return Ok(());
         }
-        let describe = |end: &Option<End>, calls: Vec<String>| match end {
-            Some(end) => format!("it ended: {end:?}"),
-            None => calls.join(", and "),
-        };
-        let now = self.port.pending().iter().map(|(_, call)| call.in_full()).collect();
-        let then = node.pending.iter().map(|pending| pending.call.in_full()).collect();
+        let now: Vec<&Call> = self.port.pending().iter().map(|(_, call)| &**call).collect();
+        let then: Vec<&Call> = node.pending.iter().map(|pending| &*pending.call).collect();
         Err(Box::new(Diverged {
             start: self.start.clone(),
             calls_alike: node.calls,
-            first: describe(&node.end, then),
-            second: describe(&self.end, now),
+            apart: apart(next(&node.end, &then), next(&self.end, &now)),
         }))
+    }
+}
+
+fn next<'a>(end: &'a Option<End>, calls: &'a [&'a Call]) -> Next<'a> {
+    match end {
+        Some(end) => Next::Ends(end),
+        None => Next::Calls(calls),
     }
 }

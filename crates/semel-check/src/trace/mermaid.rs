@@ -59,19 +59,11 @@ fn draw_step(text: &mut String, number: usize, step: &Step, before: Option<&Step
             note(text, from, &alone.chain(notes).collect::<Vec<_>>());
         }
     }
-    note(text, worker(step), &step.notes);
+    note(text, step.worker(), &step.notes);
     if is_fault {
         text.push_str("    end\n");
     }
     activate(text, step, before);
-}
-
-/// Whose handler the notes are about.
-fn worker(step: &Step) -> usize {
-    match step.to {
-        Some((to, Arrow::Delivery)) => to,
-        _ => step.from,
-    }
 }
 
 /// A bar for whoever is at work. Mermaid wants each to end once, and none that has not begun.

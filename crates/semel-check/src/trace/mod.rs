@@ -1,5 +1,6 @@
 //! A run of a world, told such that a person can follow it.
 
+pub(crate) mod apart;
 mod changes;
 pub(crate) mod labels;
 mod mermaid;
@@ -78,6 +79,16 @@ pub struct Step {
     pub notes: Vec<String>,
     /// The lanes that are at work once it is over.
     pub busy: Vec<usize>,
+}
+
+impl Step {
+    /// Whose handler the notes are about.
+    fn worker(&self) -> usize {
+        match self.to {
+            Some((to, Arrow::Delivery)) => to,
+            _ => self.from,
+        }
+    }
 }
 
 /// A run of a world.

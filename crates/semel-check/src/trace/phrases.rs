@@ -7,10 +7,13 @@ use semel_core::store::{ItemKey, Space};
 use serde_json::{Map, Value};
 
 use crate::parts::Queued;
-use crate::task::call::excerpt;
+use crate::task::call::{beginning, excerpt};
 
 /// Two states that are together no longer than this are shown whole.
 const WHOLE_MAX: usize = 64;
+
+/// So many letters of an effect's data are kept to tell it by.
+const DECLARED_MAX: usize = 240;
 
 /// Records of protocols that are no longer than this are shown.
 const BOOKKEEPING_MAX: usize = 40;
@@ -50,9 +53,12 @@ fn is_uuid(id: &str) -> bool {
     id.len() == 36 && id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(is_hex)
 }
 
-/// An effect as a handler declared it.
+/// An effect as a handler declared it. Where two are told apart by these words, an excerpt would
+/// often be the same.
 pub(crate) fn declared(effect: &MessageEffect) -> String {
-    format!("{} to {}", content(effect.kind, &effect.data), receiver(&effect.to))
+    let data = beginning(&effect.data, DECLARED_MAX);
+    let space = if data.is_empty() { "" } else { " " };
+    format!("{}{space}{data} to {}", effect.kind, receiver(&effect.to))
 }
 
 /// What a protocol's own record says, where it is a short text.

@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::moves::{self, Move, Outcome};
 use crate::parts::Written;
 use crate::state::{Flying, Slot, State};
-use crate::step;
+use crate::step::{self, Halt};
 use crate::task::Tasks;
 use crate::task::call::Call;
 use crate::task::port::Note;
@@ -22,6 +22,8 @@ struct Recorder<'a> {
     lanes: Vec<Lane>,
     /// The label of the step that each slot is at.
     labels: Vec<Option<String>>,
+    /// The steps at which each slot's task began and had its answers.
+    answered: Vec<Vec<usize>>,
     underway: Vec<Underway>,
     steps: Vec<Step>,
 }
@@ -65,7 +67,8 @@ impl<'a> Recorder<'a> {
             lanes.push(lane(place.to_owned(), LaneKind::Place));
         }
         let labels = vec![None; state.slots.len()];
-        Self { model, tasks, lanes, labels, underway: Vec::new(), steps: Vec::new() }
+        let answered = vec![Vec::new(); state.slots.len()];
+        Self { model, tasks, lanes, labels, answered, underway: Vec::new(), steps: Vec::new() }
     }
 
     /// Makes a move, and writes down what it was; `None` if it ends the world.
@@ -94,11 +97,40 @@ impl<'a> Recorder<'a> {
                 Some(next)
             }
             Ok(None) => None,
-            Err(_) => {
-                self.steps.push(told);
+            Err(halt) => {
+                self.halt(told, &halt);
                 None
             }
         }
+    }
+
+    /// A step that the world does not survive.
+    fn halt(&mut self, mut told: Step, halt: &Halt) {
+        match halt {
+            Halt::Diverged(diverged) => told = self.divergence(told, diverged.calls_alike),
+            Halt::Ended { .. } => {
+                let who = &self.lanes[told.worker()].name;
+                told.notes.push(format!("{who} cannot go on: see below"));
+            }
+        }
+        self.steps.push(told);
+    }
+
+    /// To go on, the code is run again up to where it stands. If it does not get there, the step that
+    /// it should have made is none, and the one at which it went another way is to be looked at.
+    fn divergence(&mut self, told: Step, calls_alike: u32) -> Step {
+        let (slot, who) = (told.from, &self.lanes[told.from].name);
+        let mut what = format!("{who} is run again up to here, and does not do the same");
+        let at = self.answered.get(slot).and_then(|steps| steps.get(calls_alike as usize));
+        if let Some(at) = at.copied() {
+            what.push_str(&format!(": see step {at}"));
+            let note =
+                "run again on the same, the code goes on in another way from here: see below";
+            if let Some(step) = at.checked_sub(1).and_then(|at| self.steps.get_mut(at)) {
+                step.notes.push(note.to_owned());
+            }
+        }
+        Step { busy: told.busy, weight: told.weight, ..Step::alone(slot, what) }
     }
 
     /// Messages for endpoints beyond this world are in no queue of it: they are seen, and gone.
@@ -199,6 +231,16 @@ impl<'a> Recorder<'a> {
             }
             Some(_) => {}
         }
+        self.note_answered(after, slot);
+    }
+
+    /// Remembers at which step the task had which answer.
+    fn note_answered(&mut self, after: &State, slot: usize) {
+        let step = self.steps.len() + 1;
+        if after.slots[slot].as_ref().is_none_or(|task| task.node.calls == 0) {
+            self.answered[slot].clear();
+        }
+        self.answered[slot].push(step);
     }
 
     /// Leaves out who took no part.

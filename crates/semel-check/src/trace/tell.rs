@@ -33,7 +33,7 @@ pub(super) struct Teller<'a> {
 }
 
 impl Step {
-    fn alone(from: usize, what: String) -> Self {
+    pub(super) fn alone(from: usize, what: String) -> Self {
         Self {
             from,
             to: None,

@@ -1,10 +1,13 @@
 //! Worlds that cannot be checked, code that hangs, lines that cannot be replayed: each says what is
 //! wrong.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use semel_check::{Breach, Fault, Finding, Property, Report, World, items_only};
+use semel_check::{
+    Breach, Fault, Finding, Property, Report, World, items_only, relational, relational_apart,
+};
 use semel_core::{Context, Endpoint, Envelope, Failure};
 
 use crate::bank::{Account, Deposit, Note, accounts, of, one};
@@ -113,7 +116,47 @@ fn the_order_of_a_map_is_hidden_nondeterminism() {
     let report = one(Endpoint::new("accounts").handle(iterates)).check();
     let found = report.assert_violated();
     assert_eq!(found.violation.breach, Breach::Nondeterminism);
-    assert!(found.violation.detail.contains("After 2 calls"), "{report}");
+    let told = r#"After 2 calls, the first time it sends account.note to audit with {"sum":"#;
+    assert!(found.violation.detail.contains(told), "{report}");
+    assert!(found.violation.detail.contains(r#", the second time with {"sum":"#), "{report}");
+}
+
+/// A handler that numbers its notes by a variable of the process.
+fn counts(account: &mut Account, message: Deposit, ctx: &mut Context) {
+    static CALLS: AtomicI64 = AtomicI64::new(0);
+    account.pence += message.pence;
+    ctx.send("audit", Note { sum: CALLS.fetch_add(1, Ordering::Relaxed) });
+}
+
+#[test]
+fn a_run_that_went_another_way_shows_what_differs_and_where() {
+    for store in [relational(), relational_apart()] {
+        let report = one(Endpoint::new("accounts").handle(counts)).store(store).check();
+        let found = report.assert_violated();
+        assert!(found.violation.detail.len() < 500, "nothing but what differs: {report}");
+        let (_, told) = found.violation.detail.split_once("the first time it ").unwrap();
+        assert!(told.contains(r#"account.note to audit with {"sum":"#), "{report}");
+        assert!(told.contains(r#", the second time with {"sum":"#), "{report}");
+
+        let [.., read, last] = &found.trace.steps[..] else { panic!("{report}") };
+        assert_eq!((last.to, last.outcome.as_deref()), (None, None), "{report}");
+        assert!(last.what.contains("does not do the same: see step 3"), "{report}");
+        assert!(read.notes.last().unwrap().starts_with("run again on the same"), "{report}");
+        assert!(found.trace.to_string().contains("the second time with"), "{report}");
+    }
+}
+
+#[test]
+fn of_a_long_state_the_part_that_differs_is_shown() {
+    fn labels(labels: &mut Vec<BTreeMap<String, String>>, _: Deposit, _: &mut Context) {
+        static CALLS: AtomicI64 = AtomicI64::new(0);
+        let call = CALLS.fetch_add(1, Ordering::Relaxed).to_string();
+        labels.push([("long".to_owned(), "x".repeat(300)), ("call".to_owned(), call)].into());
+    }
+    let report = one(Endpoint::new("accounts").handle(labels)).check();
+    let detail = &report.assert_violated().violation.detail;
+    assert!(detail.contains(r#"writes entity accounts/alice as [{"call":""#), "{report}");
+    assert!(detail.len() < 600, "{report}");
 }
 
 #[test]
