@@ -9,7 +9,7 @@ use super::contain;
 use crate::broker::{DeadReason, Delivery, FailureRecord, Receipt, SettleOutcome, Settlement};
 use crate::envelope::PARTITION_KEY;
 use crate::handler::{BoxFuture, Handler};
-use crate::protocols::{Business, Outcome, Parking, Places, Work};
+use crate::protocols::{Business, Outcome, Parking, Places, Step, Work};
 use crate::retry::Next;
 use crate::store::Trouble;
 use crate::{Endpoint, Envelope, Failure, Order, StoreError, Verdict};
@@ -226,6 +226,13 @@ impl Job {
         }
     }
 
+    /// Marks in the trace that the protocol is done, and the host goes on.
+    fn begin(&self, ground: &dyn Ground, step: Step) {
+        let message = self.envelope.as_deref().map(|envelope| &envelope.id);
+        let endpoint = ground.endpoint().name();
+        tracing::trace!(target: "semel::step", step = ?step, endpoint, message);
+    }
+
     /// Decides what a failed attempt means.
     async fn failed(&self, ground: &dyn Ground, failure: Failure) -> Result<Round, StoreError> {
         let policy = &ground.endpoint().settings.retry;
@@ -239,6 +246,7 @@ impl Job {
             Next::Now => Ok(Round::AtOnce),
             Next::Later(after) => {
                 let failure = failure_record(ground, reason);
+                self.begin(ground, Step::Settle);
                 settle(ground, &self.receipt, Settlement::Retry { after, failure }).await?;
                 Ok(Round::Ended(End::Deferred))
             }
@@ -269,6 +277,7 @@ impl Job {
         reason: DeadReason,
         detail: &str,
     ) -> Result<Round, StoreError> {
+        self.begin(ground, Step::Park);
         let endpoint = ground.endpoint().name();
         tracing::error!(endpoint, %reason, detail, "dead-lettering; see `semel dead-letters list`");
         let parking = Parking {

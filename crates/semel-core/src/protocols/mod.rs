@@ -44,6 +44,8 @@ pub enum Step {
     CleanUp,
     /// Tell the broker that the delivery is done.
     Settle,
+    /// Park the delivery for a person.
+    Park,
 }
 
 /// Runs the user's handler once. The host's implementation adds a deadline and contains panics.
