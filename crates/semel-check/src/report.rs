@@ -197,18 +197,26 @@ impl fmt::Display for Report {
     }
 }
 
+/// The run and what it violates. `{:#}` leaves out how a test replays it.
 impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.violation.breach)?;
         if let Breach::Property(property) = self.violation.breach {
             writeln!(f, "  promises: {}.", property.says())?;
         }
-        writeln!(f, "  but here: {}\n", self.violation.detail)?;
-        writeln!(f, "{}", self.trace)?;
+        writeln!(f, "  but here: {}", self.violation.detail)?;
+        // What never happened has no run; neither has what is so from the beginning.
+        if self.trace.steps.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{}", self.trace)?;
+        if f.alternate() {
+            return Ok(());
+        }
         writeln!(
             f,
-            "Replay it by this line, set as SEMEL_CHECK_REPLAY for the same test, or given to \
-             `semel check --replay`:\n  {}",
+            "Replay it by this line, set as SEMEL_CHECK_REPLAY for a test that calls `check`, or \
+             given to `World::replay`:\n  {}",
             self.replay
         )
     }

@@ -103,6 +103,8 @@ fn what_never_happens_is_reported() {
         one(accounts()).sometimes("it is parked", |view| !view.dead_letters("accounts").is_empty());
     let report = report.check();
     assert_eq!(report.breach(), Some(&Breach::NeverHappened("it is parked".to_owned())));
+    let text = report.to_string();
+    assert!(!text.contains("Replay it") && !text.contains("\n\n\n"), "there is no run: {text}");
 }
 
 #[test]
