@@ -10,16 +10,19 @@ use crate::parts::Fate;
 use crate::report::Report;
 use crate::state::State;
 use crate::step;
-use crate::trace::{Step, Trace, Weight};
+use crate::task::call::excerpt;
+use crate::trace::{Step, Trace, Weight, phrases};
 use crate::view::View;
 
 const HELP: &str =
     "  a number makes that move    u takes the last move back    t shows the run so far
-  f lets everyone take turns to the end, without faults      q quits";
+  f lets everyone take turns to the end, without faults      q quits
+  Enter alone shows again where things stand";
 
 /// What the person wants.
 enum Wish {
     Make(usize),
+    Look,
     TakeBack,
     ShowRun,
     TakeTurns,
@@ -44,6 +47,12 @@ struct Possible {
 impl Game {
     fn now(&self) -> Option<&State> {
         self.states.last()
+    }
+
+    fn take_back(&mut self) {
+        self.violation = None;
+        self.choices.pop();
+        self.states.truncate(self.choices.len() + 1);
     }
 }
 
@@ -72,11 +81,8 @@ impl Explorer {
         output: &mut dyn Write,
     ) -> io::Result<()> {
         writeln!(output, "{}: you decide what happens.\n{HELP}", self.model.name)?;
+        let mut moves = self.show(game, output)?;
         loop {
-            let Some(state) = game.now().cloned() else { return Ok(()) };
-            let moves = self.possible(game, &state);
-            show_world(&state, output)?;
-            self.show_moves(game, &moves, output)?;
             write!(output, "> ")?;
             output.flush()?;
             let mut line = String::new();
@@ -84,23 +90,41 @@ impl Explorer {
                 return Ok(());
             }
             match wish(line.trim()) {
-                Wish::Make(number) if number >= 1 && number <= moves.len() => {
-                    self.make(game, &state, moves[number - 1].choice);
-                }
+                Wish::Make(number) => match number.checked_sub(1).and_then(|at| moves.get(at)) {
+                    Some(possible) => self.make(game, possible.choice),
+                    None => {
+                        writeln!(output, "{}", no_such_move(number, game, &moves))?;
+                        continue;
+                    }
+                },
                 Wish::TakeBack if game.choices.is_empty() => {
                     writeln!(output, "This is the beginning.")?;
+                    continue;
                 }
-                Wish::TakeBack => {
-                    game.violation = None;
-                    game.choices.pop();
-                    game.states.truncate(game.choices.len() + 1);
-                }
-                Wish::ShowRun => writeln!(output, "{}", self.run_so_far(&game.choices))?,
+                Wish::TakeBack => game.take_back(),
                 Wish::TakeTurns => self.take_turns(game),
+                Wish::Look => {}
+                Wish::ShowRun => {
+                    writeln!(output, "{}", self.run_so_far(&game.choices))?;
+                    continue;
+                }
+                Wish::Nonsense => {
+                    writeln!(output, "{HELP}")?;
+                    continue;
+                }
                 Wish::Quit => return Ok(()),
-                Wish::Make(_) | Wish::Nonsense => writeln!(output, "{HELP}")?,
             }
+            moves = self.show(game, output)?;
         }
+    }
+
+    /// Shows where things stand, and what can happen next.
+    fn show(&mut self, game: &Game, output: &mut dyn Write) -> io::Result<Vec<Possible>> {
+        let Some(state) = game.now().cloned() else { return Ok(Vec::new()) };
+        let moves = self.possible(game, &state);
+        show_world(&state, output)?;
+        self.show_moves(game, &moves, output)?;
+        Ok(moves)
     }
 
     /// The moves that can be made, with their positions; none once something is violated.
@@ -134,11 +158,12 @@ impl Explorer {
         Trace::record(&self.model, &mut self.tasks, choices, &[])
     }
 
-    fn make(&mut self, game: &mut Game, state: &State, choice: Choice) {
-        let moves = self.moves(state);
+    fn make(&mut self, game: &mut Game, choice: Choice) {
+        let Some(state) = game.now().cloned() else { return };
+        let moves = self.moves(&state);
         let Some((made, cost)) = moves.get(usize::from(choice)).copied() else { return };
         game.choices.push(choice);
-        match self.step(state, made, cost) {
+        match self.step(&state, made, cost) {
             Ok(Some(next)) => {
                 game.violation = self.judge_all(&next);
                 game.states.push(next);
@@ -166,7 +191,7 @@ impl Explorer {
             let moves: Vec<Move> = self.moves(&state).into_iter().map(|(made, _)| made).collect();
             let Some(choice) = moves.iter().position(|listed| *listed == made) else { return };
             turn = next_turn;
-            self.make(game, &state, choice as Choice);
+            self.make(game, choice as Choice);
         }
     }
 
@@ -182,16 +207,22 @@ impl Explorer {
         }
         let faults = game.now().map_or(0, |state| state.faults);
         let left = self.model.faults_max.saturating_sub(faults);
-        writeln!(output, "\nWhat can happen next ({left} faults left, marked !):")?;
+        let left = match left {
+            0 => "no faults left".to_owned(),
+            1 => "1 fault left, marked !".to_owned(),
+            left => format!("{left} faults left, marked !"),
+        };
+        writeln!(output, "\nWhat can happen next ({left}):")?;
         if moves.is_empty() {
             return writeln!(output, "  nothing: all is done, and nothing was violated.");
         }
         for (number, Possible { who, step, .. }) in moves.iter().enumerate() {
             let mark = if step.weight == Weight::Fault { '!' } else { ' ' };
             let outcome = step.outcome.as_deref().map(|text| format!(" — {text}"));
-            let what = format!("{who}: {}{}", step.what, outcome.unwrap_or_default());
+            let what = format!("{who}: {}{}", step.deed(), outcome.unwrap_or_default());
             writeln!(output, "{:>4}{mark} {what}", number + 1)?;
-            for line in step.changes.iter().chain(&step.notes) {
+            let changes = step.changes.iter().map(|change| &change.what);
+            for line in changes.chain(&step.notes) {
                 writeln!(output, "          {line}")?;
             }
         }
@@ -201,11 +232,20 @@ impl Explorer {
 
 fn wish(line: &str) -> Wish {
     match line {
+        "" => Wish::Look,
         "u" => Wish::TakeBack,
         "t" => Wish::ShowRun,
         "f" => Wish::TakeTurns,
         "q" => Wish::Quit,
         number => number.parse().map_or(Wish::Nonsense, Wish::Make),
+    }
+}
+
+fn no_such_move(number: usize, game: &Game, moves: &[Possible]) -> String {
+    match (&game.violation, moves.len()) {
+        (Some(_), _) => "Something is violated: `u` takes the last move back.".to_owned(),
+        (None, 0) => "Nothing is left to do: `u` takes the last move back.".to_owned(),
+        (None, count) => format!("There is no move {number}: they go from 1 to {count}."),
     }
 }
 
@@ -223,9 +263,11 @@ fn show_world(state: &State, output: &mut dyn Write) -> io::Result<()> {
             },
             Fate::Dead { reason } => format!("is a dead letter ({})", reason.0),
         };
-        let envelope = &queued.carried.envelope;
-        let (kind, id) = (&envelope.kind, &envelope.id);
-        writeln!(output, "  {kind} {id} at {} {fate}", queued.carried.endpoint)?;
+        let (kind, name) = (&queued.carried.envelope.kind, phrases::queued(queued));
+        writeln!(output, "  {kind} {name} at {} {fate}", queued.carried.endpoint)?;
+    }
+    for (name, value) in state.parts.outside.all() {
+        writeln!(output, "  object {name} = {}", excerpt(value))?;
     }
     for (slot, task) in state.slots.iter().enumerate() {
         let Some(task) = task else { continue };
@@ -243,8 +285,7 @@ fn show_world(state: &State, output: &mut dyn Write) -> io::Result<()> {
         writeln!(output, "  on its way, its caller gone: {}", flying.call.describe())?;
     }
     for visible in state.monitor.visible() {
-        let text = crate::task::call::describe_outgoing(&visible.sent);
-        writeln!(output, "  visible: {text}")?;
+        writeln!(output, "  visible: {}", phrases::outgoing(&visible.sent))?;
     }
     Ok(())
 }

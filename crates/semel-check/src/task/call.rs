@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use semel_core::broker::{Outgoing, Receipt, Settlement};
-use semel_core::store::{Change, Expect, ItemKey, Page};
+use semel_core::store::{Change, ItemKey, Page};
 
 use crate::hash::{self, Ink, Print};
-use crate::parts::{self, Carried, Record, Written};
+use crate::parts::{Carried, Record, Written};
 use crate::tag::Trail;
 use crate::trace::phrases;
 
@@ -75,13 +75,9 @@ impl Call {
     /// The call as a reader of a trace sees it.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Read(key) => format!("read {}", short(key)),
+            Self::Read(key) => format!("read {}", phrases::item(key)),
             Self::List(page) => format!("list {}", page.space.name()),
-            Self::Write(changes) => {
-                let changes: Vec<String> = changes.iter().map(describe_change).collect();
-                let is_batch = if changes.len() > 1 { "all or nothing: " } else { "" };
-                format!("{is_batch}{}", changes.join(" + "))
-            }
+            Self::Write(changes) => phrases::batch(changes),
             Self::Settle(_, settlement) => describe_settlement(settlement),
             Self::Send(messages) => {
                 let messages: Vec<String> = messages.iter().map(phrases::posted).collect();
@@ -94,29 +90,7 @@ impl Call {
     }
 }
 
-/// An item's name for a reader.
-pub(crate) fn short(key: &ItemKey) -> String {
-    phrases::item(key)
-}
-
-fn describe_change(change: &Change) -> String {
-    match change {
-        Change::Put { key, expect, .. } => format!("write {}{}", short(key), condition(expect)),
-        Change::Delete { key, expect } => format!("delete {}{}", short(key), condition(expect)),
-        Change::Enqueue(message) => format!("send {}", phrases::posted(message)),
-        Change::Settle { settlement, .. } => describe_settlement(settlement),
-    }
-}
-
-fn condition(expect: &Expect) -> String {
-    match expect {
-        Expect::Absent => " if absent".to_owned(),
-        Expect::Version(version) => format!(" if still v{}", parts::number_of(version)),
-        Expect::Anything => String::new(),
-    }
-}
-
-fn describe_settlement(settlement: &Settlement) -> String {
+pub(crate) fn describe_settlement(settlement: &Settlement) -> String {
     match settlement {
         Settlement::Ack => "ack the message".to_owned(),
         Settlement::Release { .. } => "give the message back".to_owned(),
@@ -125,11 +99,6 @@ fn describe_settlement(settlement: &Settlement) -> String {
             format!("park the message as a dead letter ({reason})")
         }
     }
-}
-
-/// A message with its data, its identity and its receiver.
-pub(crate) fn describe_outgoing(outgoing: &Outgoing) -> String {
-    phrases::outgoing(outgoing)
 }
 
 /// The beginning of some bytes, as text.

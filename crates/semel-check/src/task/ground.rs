@@ -15,6 +15,7 @@ use super::places::{SimBroker, SimClock, SimEntropy, SimStore};
 use super::port::{self, Note};
 use crate::hash::{Ink, Print};
 use crate::parts::{Carried, Queued};
+use crate::trace::phrases::short_id;
 
 /// Everyone who can act, and what they act on.
 #[derive(Debug)]
@@ -83,11 +84,11 @@ impl Start {
         match self {
             Self::Process { queued, .. } => {
                 let message = &queued.carried;
-                let (kind, id) = (&message.envelope.kind, &message.envelope.id);
+                let (kind, id) = (&message.envelope.kind, short_id(&message.envelope.id));
                 format!("processing {kind} {id} at {}", message.endpoint)
             }
             Self::Discard { message, .. } => {
-                format!("discarding {} at {}", message.envelope.id, message.endpoint)
+                format!("discarding {} at {}", short_id(&message.envelope.id), message.endpoint)
             }
             Self::Finish { .. } => "finishing what crashed workers left".to_owned(),
         }

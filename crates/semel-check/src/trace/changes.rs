@@ -7,14 +7,23 @@ use crate::parts::{Fate, Parts, Queued, Record};
 use crate::tag;
 use crate::task::call::excerpt;
 
-use super::phrases;
+use super::{Changed, phrases};
 
-/// What is different in the places, a line each.
-pub(super) fn changes(before: &Parts, after: &Parts) -> Vec<String> {
-    let mut lines = of_items(before, after);
-    of_queue(before, after, &mut lines);
-    of_objects(before, after, &mut lines);
-    lines
+/// The lanes of the places.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    pub(super) store: usize,
+    pub(super) queue: usize,
+    pub(super) outside: usize,
+}
+
+/// What is different in the places.
+pub(super) fn changes(before: &Parts, after: &Parts, places: Places) -> Vec<Changed> {
+    let at = |lane, lines: Vec<String>| lines.into_iter().map(move |what| Changed { lane, what });
+    at(places.store, of_items(before, after))
+        .chain(at(places.queue, of_queue(before, after)))
+        .chain(at(places.outside, of_objects(before, after)))
+        .collect()
 }
 
 fn of_items(before: &Parts, after: &Parts) -> Vec<String> {
@@ -50,7 +59,8 @@ fn of_item(old: Option<&Arc<Record>>, new: &Record) -> String {
     }
 }
 
-fn of_queue(before: &Parts, after: &Parts, lines: &mut Vec<String>) {
+fn of_queue(before: &Parts, after: &Parts) -> Vec<String> {
+    let mut lines = Vec::new();
     for queued in after.queue.all() {
         match find(before, queued) {
             None => {
@@ -64,9 +74,10 @@ fn of_queue(before: &Parts, after: &Parts, lines: &mut Vec<String>) {
     }
     for queued in before.queue.all() {
         if find(after, queued).is_none() {
-            lines.push(format!("- {} leaves the queue", phrases::queued(queued)));
+            lines.push(format!("- {} leaves the queue", phrases::queued_alone(queued)));
         }
     }
+    lines
 }
 
 fn find<'a>(parts: &'a Parts, queued: &Queued) -> Option<&'a Arc<Queued>> {
@@ -75,7 +86,7 @@ fn find<'a>(parts: &'a Parts, queued: &Queued) -> Option<&'a Arc<Queued>> {
 
 /// A delivery, or the end of a lease, is a step that says so itself.
 fn of_fate(old: &Queued, new: &Queued) -> Option<String> {
-    let name = phrases::queued(new);
+    let name = phrases::queued_alone(new);
     match (&old.fate, &new.fate) {
         (Fate::Dead { .. }, Fate::Dead { .. }) => None,
         (_, Fate::Dead { reason }) => Some(format!("~ {name} is a dead letter now: {}", reason.0)),
@@ -88,7 +99,8 @@ fn of_fate(old: &Queued, new: &Queued) -> Option<String> {
     }
 }
 
-fn of_objects(before: &Parts, after: &Parts, lines: &mut Vec<String>) {
+fn of_objects(before: &Parts, after: &Parts) -> Vec<String> {
+    let mut lines = Vec::new();
     for (name, value) in after.outside.all() {
         match before.outside.get(name) {
             None => lines.push(format!("+ object {name}: {}", excerpt(value))),
@@ -104,4 +116,5 @@ fn of_objects(before: &Parts, after: &Parts, lines: &mut Vec<String>) {
             lines.push(format!("- object {name}"));
         }
     }
+    lines
 }

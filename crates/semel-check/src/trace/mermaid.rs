@@ -21,6 +21,10 @@ pub(super) fn draw(trace: &Trace) -> String {
         let before = number.checked_sub(1).and_then(|before| trace.steps.get(before));
         draw_step(&mut text, number, step, before);
     }
+    // Mermaid wants every bar to end.
+    for lane in trace.steps.last().map(|step| step.busy.as_slice()).unwrap_or_default() {
+        let _ = writeln!(text, "    deactivate L{lane}");
+    }
     if let (Some(verdict), Some(last)) = (&trace.verdict, trace.lanes.len().checked_sub(1)) {
         let over = if last > 0 { format!("L0,L{last}") } else { "L0".to_owned() };
         let steps = trace.steps.len();
@@ -37,14 +41,13 @@ fn draw_step(text: &mut String, number: usize, step: &Step, before: Option<&Step
     }
     let label = step.label.as_deref().map(|label| format!("{label}: ")).unwrap_or_default();
     let what = format!("{}. {label}{}", number + 1, step.what);
-    let notes = step.changes.clone();
     let fault = if is_fault { "FAULT: " } else { "" };
     let outcome = step.outcome.as_deref().map(|outcome| format!("{fault}{outcome}"));
     let from = step.from;
     match step.to {
         Some((to, arrow)) if to != from => {
             let _ = writeln!(text, "    L{from}{}L{to}: {}", there(arrow), lines(&what));
-            note(text, to, &notes);
+            note_changes(text, step);
             match (back(arrow), outcome) {
                 (Some(back), outcome) => {
                     let outcome = lines(outcome.as_deref().unwrap_or("done"));
@@ -56,7 +59,8 @@ fn draw_step(text: &mut String, number: usize, step: &Step, before: Option<&Step
         }
         _ => {
             let alone = [format!("{fault}{what}")].into_iter().chain(step.outcome.clone());
-            note(text, from, &alone.chain(notes).collect::<Vec<_>>());
+            note(text, from, &alone.collect::<Vec<_>>());
+            note_changes(text, step);
         }
     }
     note(text, step.worker(), &step.notes);
@@ -74,6 +78,14 @@ fn activate(text: &mut String, step: &Step, before: Option<&Step>) {
     }
     for lane in was.iter().filter(|lane| !step.busy.contains(lane)) {
         let _ = writeln!(text, "    deactivate L{lane}");
+    }
+}
+
+/// What changed, over the lane of each place.
+fn note_changes(text: &mut String, step: &Step) {
+    for changes in step.changes.chunk_by(|one, other| one.lane == other.lane) {
+        let words: Vec<String> = changes.iter().map(|change| change.what.clone()).collect();
+        note(text, changes[0].lane, &words);
     }
 }
 

@@ -58,6 +58,15 @@ pub enum Weight {
     Fault,
 }
 
+/// Something that a step changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The lane of the place where it changed.
+    pub lane: usize,
+    /// What changed, after a `+` for new, `-` for gone, `~` for other.
+    pub what: String,
+}
+
 /// One step of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -73,8 +82,8 @@ pub struct Step {
     pub outcome: Option<String>,
     /// Whether it is a fault.
     pub weight: Weight,
-    /// What it changed in the places, a line each.
-    pub changes: Vec<String>,
+    /// What it changed in the places.
+    pub changes: Vec<Changed>,
     /// What the handler made of it, a line each.
     pub notes: Vec<String>,
     /// The lanes that are at work once it is over.
@@ -82,6 +91,14 @@ pub struct Step {
 }
 
 impl Step {
+    /// What is done, after the name of the protocol's step.
+    pub(crate) fn deed(&self) -> String {
+        match &self.label {
+            Some(label) => format!("{label}: {}", self.what),
+            None => self.what.clone(),
+        }
+    }
+
     /// Whose handler the notes are about.
     fn worker(&self) -> usize {
         match self.to {

@@ -3,14 +3,17 @@
 use semel_core::broker::{Destination, Outgoing};
 use semel_core::context::{Effect, MessageEffect};
 use semel_core::handler::Decision;
-use semel_core::store::{ItemKey, Space};
+use semel_core::store::{Change, Expect, ItemKey, Space};
 use serde_json::{Map, Value};
 
-use crate::parts::Queued;
-use crate::task::call::{beginning, excerpt};
+use crate::parts::{Carried, Queued};
+use crate::task::call::{beginning, describe_settlement, excerpt};
 
 /// Two states that are together no longer than this are shown whole.
 const WHOLE_MAX: usize = 64;
+
+/// A batch of more changes is not told twice.
+const TOLD_IN_FULL_MAX: usize = 2;
 
 /// So many letters of an effect's data are kept to tell it by.
 const DECLARED_MAX: usize = 240;
@@ -71,8 +74,22 @@ pub(crate) fn bookkeeping(value: &[u8]) -> String {
 
 /// Which message it is; a doubled one also which copy.
 pub(crate) fn queued(queued: &Queued) -> String {
-    let name = message(&queued.carried.identity);
+    with_copy(message(&queued.carried.identity), queued)
+}
+
+/// The same where nothing else says what it is: an identity made by Semel says nothing to a reader.
+pub(crate) fn queued_alone(queued: &Queued) -> String {
+    with_copy(carried(&queued.carried), queued)
+}
+
+fn with_copy(name: String, queued: &Queued) -> String {
     if queued.copy > 1 { format!("{name} (copy {})", queued.copy) } else { name }
+}
+
+/// A message; one whose identity was made by Semel with its type.
+pub(crate) fn carried(carried: &Carried) -> String {
+    let name = message(&carried.identity);
+    if name.starts_with('…') { format!("{} {name}", carried.envelope.kind) } else { name }
 }
 
 /// A message with its type and its data, without its receiver.
@@ -105,6 +122,72 @@ pub(crate) fn receiver(to: &Destination) -> &str {
     match to {
         Destination::Endpoint(name) => name,
         Destination::Subscribers => "its subscribers",
+    }
+}
+
+/// Changes that are made together, or one alone. To delete what must not be there changes nothing:
+/// it is how a batch says on what condition it is written.
+pub(crate) fn batch(changes: &[Change]) -> String {
+    let (deeds, conditions) = deeds_and_conditions(changes);
+    let deeds: Vec<String> = deeds.into_iter().map(deed).collect();
+    match (deeds.len(), conditions.is_empty()) {
+        (0, _) => format!("make sure that {}", conditions.join(" and ")),
+        (1, true) => deeds.concat(),
+        (1, false) => format!("{}, and only if {}", deeds.concat(), conditions.join(" and ")),
+        (_, true) => format!("all or nothing: {}", deeds.join(" + ")),
+        (_, false) => {
+            let conditions = conditions.join(" and ");
+            format!("all or nothing: {}, and only if {conditions}", deeds.join(" + "))
+        }
+    }
+}
+
+/// The same, for where each change is told by itself.
+pub(crate) fn batch_in_short(changes: &[Change]) -> String {
+    let (deeds, mut conditions) = deeds_and_conditions(changes);
+    if deeds.len() <= TOLD_IN_FULL_MAX {
+        return batch(changes);
+    }
+    let count = deeds.len();
+    conditions.splice(0..0, deeds.into_iter().filter_map(condition_of));
+    match conditions.is_empty() {
+        true => format!("all or nothing, {count} changes"),
+        false => format!("all or nothing, {count} changes, if {}", conditions.join(" and ")),
+    }
+}
+
+fn deeds_and_conditions(changes: &[Change]) -> (Vec<&Change>, Vec<String>) {
+    let is_condition =
+        |change: &&Change| matches!(change, Change::Delete { expect: Expect::Absent, .. });
+    let (conditions, deeds): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(is_condition);
+    (deeds, conditions.into_iter().filter_map(condition_of).collect())
+}
+
+fn condition_of(change: &Change) -> Option<String> {
+    let (Change::Put { key, expect, .. } | Change::Delete { key, expect }) = change else {
+        return None;
+    };
+    match expect {
+        Expect::Absent => Some(format!("there is no {}", item(key))),
+        Expect::Version(version) => Some(format!("{} is still v{}", item(key), number_of(version))),
+        Expect::Anything => None,
+    }
+}
+
+fn deed(change: &Change) -> String {
+    match change {
+        Change::Put { key, expect, .. } => format!("write {}{}", item(key), condition(expect)),
+        Change::Delete { key, expect } => format!("delete {}{}", item(key), condition(expect)),
+        Change::Enqueue(message) => format!("send {}", posted(message)),
+        Change::Settle { settlement, .. } => describe_settlement(settlement),
+    }
+}
+
+fn condition(expect: &Expect) -> String {
+    match expect {
+        Expect::Absent => " if absent".to_owned(),
+        Expect::Version(version) => format!(" if still v{}", number_of(version)),
+        Expect::Anything => String::new(),
     }
 }
 

@@ -3,13 +3,13 @@
 use semel_core::broker::Outgoing;
 use semel_core::store::{Change, QueueHome};
 
-use super::changes::changes;
+use super::changes::{Places, changes};
 use super::tell::{Teller, Underway, call_of};
-use super::{Lane, LaneKind, Step, Trace, Weight, phrases};
+use super::{Changed, Lane, LaneKind, Step, Trace, Weight, phrases};
 use crate::model::Model;
 use crate::moves::{self, Move, Outcome};
 use crate::parts::Written;
-use crate::state::{Flying, Slot, State};
+use crate::state::{Flying, State};
 use crate::step::{self, Halt};
 use crate::task::Tasks;
 use crate::task::call::Call;
@@ -89,7 +89,7 @@ impl<'a> Recorder<'a> {
         match made {
             Ok(Some(next)) => {
                 told.busy = at_work(&next);
-                told.changes = changes(&state.parts, &next.parts);
+                told.changes = changes(&state.parts, &next.parts, places(state));
                 told.changes.extend(self.gone_out(state, choice));
                 self.note_underway(state, &next, told.from);
                 self.conclude(&mut told, state, &next, choice, notes);
@@ -134,12 +134,12 @@ impl<'a> Recorder<'a> {
     }
 
     /// Messages for endpoints beyond this world are in no queue of it: they are seen, and gone.
-    fn gone_out(&self, state: &State, choice: Move) -> Vec<String> {
-        let routes = &self.model.routes;
+    fn gone_out(&self, state: &State, choice: Move) -> Vec<Changed> {
+        let (routes, lane) = (&self.model.routes, places(state).queue);
         self.sent(state, choice)
             .into_iter()
             .filter(|outgoing| routes.receivers(outgoing).is_empty())
-            .map(|outgoing| format!("+ {}", phrases::gone_out(outgoing)))
+            .map(|outgoing| Changed { lane, what: format!("+ {}", phrases::gone_out(outgoing)) })
             .collect()
     }
 
@@ -246,8 +246,10 @@ impl<'a> Recorder<'a> {
     /// Leaves out who took no part.
     fn finish(self) -> Trace {
         let takes_part = |lane: usize| {
-            let is_in =
-                |step: &Step| step.from == lane || step.to.is_some_and(|(to, _)| to == lane);
+            let is_in = |step: &Step| {
+                let is_to = step.to.is_some_and(|(to, _)| to == lane);
+                step.from == lane || is_to || step.changes.iter().any(|change| change.lane == lane)
+            };
             self.steps.iter().any(is_in)
         };
         let kept: Vec<usize> = (0..self.lanes.len()).filter(|lane| takes_part(*lane)).collect();
@@ -257,6 +259,11 @@ impl<'a> Recorder<'a> {
             from: moved(step.from),
             to: step.to.map(|(to, arrow)| (moved(to), arrow)),
             busy: step.busy.iter().filter_map(|lane| place(*lane)).collect(),
+            changes: step
+                .changes
+                .into_iter()
+                .map(|change| Changed { lane: moved(change.lane), ..change })
+                .collect(),
             ..step
         });
         Trace {
@@ -275,6 +282,12 @@ fn enqueued(change: &Change) -> Option<&Outgoing> {
     }
 }
 
+/// The lanes of the places come after those of everyone who acts.
+pub(super) fn places(state: &State) -> Places {
+    let store = state.slots.len();
+    Places { store, queue: store + 1, outside: store + 2 }
+}
+
 fn at_work(state: &State) -> Vec<usize> {
     (0..state.slots.len()).filter(|slot| state.slots[*slot].is_some()).collect()
 }
@@ -282,6 +295,6 @@ fn at_work(state: &State) -> Vec<usize> {
 /// Which message someone works on, or did.
 fn work_of(before: &State, after: &State, slot: usize) -> String {
     let task = before.slots[slot].as_ref().or(after.slots[slot].as_ref());
-    let name = task.and_then(Slot::name);
-    name.map(|(_, key)| format!(" with {}", phrases::message(&key))).unwrap_or_default()
+    let message = task.and_then(|task| task.node.start.message());
+    message.map(|message| format!(" with {}", phrases::carried(message))).unwrap_or_default()
 }

@@ -83,12 +83,12 @@ pub(super) fn rows(step: &Step) -> Vec<Row> {
     let is_fault = step.weight == Weight::Fault;
     let is_alone = is_fault && step.outcome.is_none();
     let (there, back) = lines(step);
-    let place = step.to.map_or(step.from, |(to, _)| to);
     let row = |drawing, words: &str, tone| Row { drawing, words: words.to_owned(), tone };
 
-    let mut rows = vec![row(there, &deed(step), if is_alone { Tone::Fault } else { Tone::Deed })];
+    let mut rows = vec![row(there, &step.deed(), if is_alone { Tone::Fault } else { Tone::Deed })];
     for change in &step.changes {
-        rows.push(row(Drawing::Mark(place, Mark::Changes), change, Tone::Change));
+        let mark = Drawing::Mark(change.lane, Mark::Changes);
+        rows.push(row(mark, &change.what, Tone::Change));
     }
     let outcome = step.outcome.as_deref();
     if outcome.is_some() || back != Drawing::Nothing {
@@ -99,13 +99,6 @@ pub(super) fn rows(step: &Step) -> Vec<Row> {
         rows.push(row(Drawing::Nothing, note, Tone::Note));
     }
     rows
-}
-
-fn deed(step: &Step) -> String {
-    match &step.label {
-        Some(label) => format!("{label}: {}", step.what),
-        None => step.what.clone(),
-    }
 }
 
 /// What is drawn for a step: there, and back.

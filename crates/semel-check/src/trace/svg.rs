@@ -19,6 +19,9 @@ const GAP: usize = 14;
 const WORDS: usize = 78;
 const WORDS_WIDTH: usize = 610;
 const HEADER: usize = 46;
+/// The names of the lanes are repeated after so many steps, unless the end is near.
+const STEPS_PER_HEADER: usize = 15;
+const STEPS_LEFT_MIN: usize = 4;
 /// Half the bar of whoever is at work.
 const BAR: usize = 4;
 
@@ -96,6 +99,10 @@ impl<'a> Picture<'a> {
         let top = self.y;
         self.y += GAP;
         for (number, step) in self.trace.steps.iter().enumerate() {
+            let is_due = number > 0 && number.is_multiple_of(STEPS_PER_HEADER);
+            if is_due && self.trace.steps.len() - number >= STEPS_LEFT_MIN {
+                self.header_between(number)?;
+            }
             self.step(number, step)?;
         }
         self.lifelines(top)?;
@@ -182,6 +189,19 @@ impl<'a> Picture<'a> {
         Ok(())
     }
 
+    /// The names once more; whoever is at work has its bar behind them.
+    fn header_between(&mut self, number: usize) -> fmt::Result {
+        let top = self.y - GAP / 2;
+        self.header()?;
+        self.y += GAP;
+        for lane in 0..self.trace.lanes.len() {
+            if self.trace.steps[number - 1].busy.contains(&lane) {
+                self.bar(lane, top, self.y - GAP / 2)?;
+            }
+        }
+        Ok(())
+    }
+
     fn step(&mut self, number: usize, step: &Step) -> fmt::Result {
         let top = self.y;
         let first = top + ROW / 2 + 4;
@@ -239,15 +259,19 @@ impl<'a> Picture<'a> {
             let was = before.is_some_and(|before| before.busy.contains(&lane));
             let from = if was { top } else { first };
             let to = if step.busy.contains(&lane) { bottom } else { last.max(from + 4) };
-            writeln!(
-                self.back,
-                "<rect class=\"bar\" x=\"{}\" y=\"{from}\" width=\"{}\" height=\"{}\"/>",
-                self.lane(lane) - BAR,
-                2 * BAR,
-                to - from
-            )?;
+            self.bar(lane, from, to)?;
         }
         Ok(())
+    }
+
+    fn bar(&mut self, lane: usize, from: usize, to: usize) -> fmt::Result {
+        writeln!(
+            self.back,
+            "<rect class=\"bar\" x=\"{}\" y=\"{from}\" width=\"{}\" height=\"{}\"/>",
+            self.lane(lane) - BAR,
+            2 * BAR,
+            to - from
+        )
     }
 
     fn drawing(&mut self, drawing: Drawing, y: usize) -> fmt::Result {
@@ -316,7 +340,7 @@ impl<'a> Picture<'a> {
 
     fn verdict(&mut self) -> fmt::Result {
         let Some(verdict) = &self.trace.verdict else { return Ok(()) };
-        let lines = wrap(verdict, Room::new((self.width() - 4 * MARGIN) / 8, 6));
+        let lines = wrap(verdict, Room::new((self.width() - 4 * MARGIN) / 8, 8));
         self.y += GAP;
         let (width, height) = (self.width() - 2 * MARGIN, 42 + lines.len() * ROW);
         writeln!(

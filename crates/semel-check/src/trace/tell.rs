@@ -3,6 +3,7 @@
 use semel_core::store::{Change, Expect, ItemKey};
 
 use super::phrases;
+use super::recorder::places;
 use super::{Arrow, Lane, Step, Weight};
 use crate::hash::{self, Print};
 use crate::model::Model;
@@ -100,15 +101,15 @@ impl Teller<'_> {
     }
 
     fn store(&self) -> usize {
-        self.state.slots.len()
+        places(self.state).store
     }
 
     fn queue(&self) -> usize {
-        self.state.slots.len() + 1
+        places(self.state).queue
     }
 
     fn outside(&self) -> usize {
-        self.state.slots.len() + 2
+        places(self.state).outside
     }
 
     fn actor(&self, slot: usize) -> &str {
@@ -125,7 +126,7 @@ impl Teller<'_> {
     }
 
     fn name(&self, message: Print) -> String {
-        self.queued(message).map_or_else(String::new, phrases::queued)
+        self.queued(message).map_or_else(String::new, phrases::queued_alone)
     }
 
     fn delivery(&self, message: Print, late: bool) -> Step {
@@ -137,7 +138,10 @@ impl Teller<'_> {
             let content = phrases::content(&envelope.kind, &envelope.data);
             match number {
                 1 => format!("delivery 1 of {name} to {}: {content}", queued.carried.endpoint),
-                _ => format!("delivery {number} of {name}: the queue sends it again"),
+                _ => {
+                    let name = phrases::queued_alone(queued);
+                    format!("delivery {number} of {name}: the queue sends it again")
+                }
             }
         });
         let later =
@@ -176,7 +180,7 @@ impl Teller<'_> {
             return Step::alone(self.store(), String::new());
         };
         let place = self.place_of(&flying.call);
-        let call = flying.call.describe();
+        let call = self.request(&flying.call, true);
         let outcome = Some(self.result(&flying.call));
         let to = Some((place, Arrow::Arrives));
         match self.underway.iter().find(|underway| underway.print == write) {
@@ -227,8 +231,27 @@ impl Teller<'_> {
             to: Some((self.place_of(call), arrow)),
             label: self.labels[slot].clone(),
             outcome: Some(self.outcome(call, self.actor(slot), outcome)),
-            ..Step::alone(slot, call.describe())
+            ..Step::alone(slot, self.request(call, outcome.arrives()))
         }
+    }
+
+    /// What a call asks for. What a batch changes is told by the lines below it.
+    fn request(&self, call: &Call, arrives: bool) -> String {
+        match call {
+            Call::Write(changes) if arrives && self.applies(changes) => {
+                phrases::batch_in_short(changes)
+            }
+            call => call.describe(),
+        }
+    }
+
+    fn applies(&self, changes: &[Change]) -> bool {
+        matches!(self.written(&self.state.parts, changes), Written::Applied(_))
+    }
+
+    fn written(&self, parts: &Parts, changes: &[Change]) -> Written {
+        let (limits, routes) = (&self.model.cast.store, &self.model.routes);
+        parts.clone().write(changes, limits, routes, self.state.now.unix_ms())
     }
 
     fn outcome(&self, call: &Call, actor: &str, outcome: Outcome) -> String {
@@ -311,9 +334,7 @@ impl Teller<'_> {
     }
 
     fn result_of_write(&self, parts: &Parts, changes: &[Change]) -> String {
-        let now_ms = self.state.now.unix_ms();
-        let (limits, routes) = (&self.model.cast.store, &self.model.routes);
-        match parts.clone().write(changes, limits, routes, now_ms) {
+        match self.written(parts, changes) {
             Written::Applied(_) => "applied".to_owned(),
             Written::Refused(_, reason) => format!("refused: {reason}"),
             Written::Conflict(at) => {
@@ -322,6 +343,13 @@ impl Teller<'_> {
                 format!("CONFLICT, nothing is written: {}", reasons.join("; "))
             }
         }
+    }
+}
+
+impl Outcome {
+    /// Whether the request gets to its place at once.
+    fn arrives(self) -> bool {
+        !matches!(self, Self::Lost | Self::Late)
     }
 }
 
@@ -357,8 +385,9 @@ fn span(span: std::time::Duration) -> String {
 
 impl Slot {
     fn message_name(&self) -> String {
-        self.name()
-            .map(|(_, key)| format!(" at work on {}", phrases::message(&key)))
+        let message = self.node.start.message();
+        message
+            .map(|message| format!(" at work on {}", phrases::carried(message)))
             .unwrap_or_default()
     }
 }

@@ -3,10 +3,11 @@
 use std::io::{Cursor, Write};
 use std::sync::{Arc, Mutex};
 
-use semel_check::{Breach, Fault, Property, Report, World};
+use semel_check::{Breach, Fault, Objects, Property, Report, World};
 use semel_core::protocols::AtLeastOnce;
+use semel_core::{Context, Endpoint, Failure};
 
-use crate::bank::{accounts, one};
+use crate::bank::{Account, Deposit, accounts, one};
 
 /// What the person sees.
 #[derive(Clone, Default)]
@@ -33,7 +34,7 @@ fn play(world: World, keys: &str) -> (Report, String) {
 fn the_world_the_moves_and_what_each_would_change_are_shown() {
     let (report, seen) = play(one(accounts()).faults(1), "1\n1\nq\n");
     assert!(seen.contains("account.deposit d1 at accounts waits"), "{seen}");
-    assert!(seen.contains("What can happen next (1 faults left, marked !)"), "{seen}");
+    assert!(seen.contains("What can happen next (1 fault left, marked !)"), "{seen}");
     assert!(seen.contains("is with worker 1"), "{seen}");
     assert!(seen.contains("worker 1 is processing account.deposit d1 at accounts, about to: read"));
     assert!(seen.contains(r#"{"pence":5}"#), "what the handler would decide: {seen}");
@@ -71,7 +72,26 @@ fn a_violation_ends_the_game_until_it_is_taken_back() {
 }
 
 #[test]
-fn what_is_typed_wrongly_gets_help() {
-    let (_, seen) = play(one(accounts()), "99\nwhat\n");
-    assert_eq!(seen.matches("takes the last move back").count(), 3, "{seen}");
+fn what_is_typed_wrongly_is_told_so_and_the_world_is_not_shown_again() {
+    let (_, seen) = play(one(accounts()), "99\n0\nwhat\nt\n");
+    assert!(seen.contains("There is no move 99: they go from 1 to "), "{seen}");
+    assert!(seen.contains("There is no move 0"), "{seen}");
+    assert_eq!(seen.matches("takes the last move back").count(), 2, "{seen}");
+    assert_eq!(seen.matches("The world:").count(), 1, "{seen}");
+    let (_, seen) = play(one(accounts()), "\n");
+    assert_eq!(seen.matches("The world:").count(), 2, "{seen}");
+    let (_, seen) = play(one(accounts()), "f\n1\n");
+    assert!(seen.contains("Nothing is left to do"), "{seen}");
+}
+
+#[test]
+fn moves_have_the_names_of_their_steps_and_objects_are_shown() {
+    async fn writes(_: &mut Account, _: Deposit, _: &mut Context) -> Result<(), Failure> {
+        Objects.put("invoice", "paid").await?;
+        Ok(())
+    }
+    let (_, seen) = play(one(Endpoint::new("accounts").handle(writes)).faults(0), "1\nf\n");
+    assert!(seen.contains("worker 1: LoadEntity: read entity accounts/alice"), "{seen}");
+    assert!(seen.contains("object invoice = paid"), "{seen}");
+    assert!(seen.contains("What can happen next (no faults left):"), "{seen}");
 }

@@ -1,5 +1,7 @@
 //! The diagram for pages: nothing that a handler or its data holds can break it.
 
+use semel_check::trace::Changed;
+
 use crate::trace_text::{everything, hostile};
 
 /// Reads XML as far as these pictures use it; tells what is wrong with it.
@@ -105,6 +107,28 @@ fn a_step_that_violates_and_steps_at_fault_stand_out() {
 }
 
 #[test]
+fn a_long_picture_names_its_lanes_again_and_again() {
+    let names = |steps| hostile(2, steps).to_svg().matches("class=\"headactor\"").count();
+    // At the top and at the bottom; between them only where more than a few steps follow.
+    assert_eq!([names(15), names(18), names(19), names(40)], [2, 2, 3, 4]);
+}
+
+#[test]
+fn a_change_is_marked_on_the_lane_of_its_place() {
+    let change = |lane| Changed { lane, what: format!("+ {lane}") };
+    let mut trace = everything();
+    trace.steps.truncate(4);
+    trace.steps[3].changes = vec![change(2), change(3)];
+    let text = trace.to_string();
+    let rows: Vec<&str> = text.lines().filter(|line| line.contains('◆')).skip(1).collect();
+    let column = |row: &str| row.chars().position(|letter| letter == '◆').unwrap();
+    assert_eq!(column(rows[1]) - column(rows[0]), 10, "{text}");
+    let diagram = trace.to_mermaid();
+    assert!(diagram.contains("Note over L2: + 2\n    Note over L3: + 3"), "{diagram}");
+    assert!(diagram.trim_end().contains("deactivate L0"), "{diagram}");
+}
+
+#[test]
 fn a_mermaid_diagram_has_an_arrow_for_each_kind() {
     let diagram = everything().to_mermaid();
     let expected = [
@@ -166,6 +190,7 @@ fn no_text_of_a_handler_is_read_by_mermaid() {
         }
     }
     assert_eq!((rects, ends), (10, 10));
+    assert_eq!(active, [0; 5], "every bar ends");
 }
 
 fn lane_of(name: &str) -> usize {

@@ -178,3 +178,36 @@ fn a_request_that_arrives_late_names_the_step_that_made_it() {
     ];
     check_told(&report.assert_violated().trace.to_string(), &expected);
 }
+
+async fn refuses(_: &mut Account, _: Deposit, _: &mut Context) -> Result<(), Failure> {
+    Err(Failure::dead_letter("no such account"))
+}
+
+#[test]
+fn parking_is_a_step_of_the_host_and_its_condition_reads_as_one() {
+    let endpoint = Endpoint::new("accounts").handle(refuses).protocol(Transactional::default());
+    let report = deposited().faults(0).endpoint(endpoint).finally("never", |_| false).check();
+    let expected = "Park: park the message as a dead letter (handler-failed), and only if there is no \
+                    inbox entry accounts/d1";
+    check_told(&report.assert_violated().trace.to_string(), &[expected]);
+}
+
+#[test]
+fn a_batch_is_told_by_its_changes_if_it_is_applied_and_in_full_if_not() {
+    let endpoint = accounts(Transactional::default());
+    let report = deposited().faults(0).endpoint(endpoint).finally("never", |_| false).check();
+    let found = report.assert_violated();
+    let commit = found.trace.steps.last().unwrap();
+    let expected = "all or nothing, 4 changes, if there is no inbox entry accounts/d1 and there is no \
+                    entity accounts/alice";
+    assert_eq!(commit.what, expected, "{report}");
+    let name = |lane: usize| found.trace.lanes[lane].name.as_str();
+    let lanes: Vec<&str> = commit.changes.iter().map(|change| name(change.lane)).collect();
+    assert_eq!(lanes, ["store", "store", "queue in store", "queue in store"], "{report}");
+
+    let second = Deposit { account: "alice".to_owned(), pence: 7 };
+    let endpoint = Endpoint::new("accounts").handle(invoice).protocol(Transactional::default());
+    let world = deposited().faults(0).send("d2", "accounts", second).endpoint(endpoint);
+    let expected = "all or nothing: ack the message + write inbox entry accounts/d";
+    check_told(&world.check().assert_violated().trace.to_string(), &[expected]);
+}

@@ -1,6 +1,6 @@
 //! The diagram in text: every kind of step as it is drawn, and columns that hold whatever comes.
 
-use semel_check::trace::{Arrow, Lane, LaneKind, Step, Trace, Weight};
+use semel_check::trace::{Arrow, Changed, Lane, LaneKind, Step, Trace, Weight};
 
 /// The widest line that a diagram of up to five lanes has.
 const COLUMNS: usize = 108;
@@ -44,7 +44,10 @@ pub(crate) fn everything() -> Trace {
         lane("queue", LaneKind::Place),
     ];
     let commit = |to| labelled("CommitState", step(0, Some((2, to)), "write alice"));
-    let lost = Step { changes: vec!["+ alice, v1".to_owned()], ..commit(Arrow::ReplyLost) };
+    let lost = Step {
+        changes: vec![Changed { lane: 2, what: "+ alice, v1".to_owned() }],
+        ..commit(Arrow::ReplyLost)
+    };
     let read = labelled("LoadEntity", step(0, Some((2, Arrow::Answered)), "read alice"));
     let decided = vec!["handler: nothing yet → 5".to_owned()];
     let steps = vec![
@@ -129,7 +132,7 @@ pub(crate) fn hostile(lanes: usize, steps: usize) -> Trace {
         what: text(at),
         outcome: at.is_multiple_of(2).then(|| text(at + 1)),
         weight: if at.is_multiple_of(4) { Weight::Fault } else { Weight::Normal },
-        changes: vec![text(at + 3); at % 3],
+        changes: vec![Changed { lane: at % lanes, what: text(at + 3) }; at % 3],
         notes: vec![text(at + 4); at % 2],
         busy: (0..lanes).filter(|lane| (lane + at).is_multiple_of(3)).collect(),
     };

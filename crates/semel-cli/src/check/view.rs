@@ -102,7 +102,7 @@ struct StepView<'a> {
     what: &'a str,
     outcome: Option<&'a str>,
     fault: bool,
-    changes: &'a [String],
+    changes: Vec<&'a str>,
     notes: &'a [String],
 }
 
@@ -201,7 +201,7 @@ impl<'a> StepView<'a> {
             what: &step.what,
             outcome: step.outcome.as_deref(),
             fault: step.weight == Weight::Fault,
-            changes: &step.changes,
+            changes: step.changes.iter().map(|change| change.what.as_str()).collect(),
             notes: &step.notes,
         }
     }
