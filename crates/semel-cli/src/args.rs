@@ -121,7 +121,7 @@ Findings:
   sampled      random runs, and none of them violated anything
   too small    a condition never came true in a world made smaller: nothing is proved
   VIOLATED     a promise is broken; the run that shows it is printed
-  MISSING      no violation, though one was expected
+  MISSING      no violation, though one was expected, or by the run that was replayed
   CUT          not everything was covered; the report says why
   UNUSABLE     the world cannot be checked; the report says why
 
@@ -138,12 +138,15 @@ Examples:
 
 Your own handlers are checked from a test: see the crate `semel-check`.
 
-With --json: { worlds: [{ name, about, finding, breach, detail, expected, as_expected,
-coverage: { strategy, states, moves, runs, code_runs, depth, faults, ends, sometimes:
-[{ name, states }], cut: [] }, seconds, replay, trace: { lanes: [{ name, kind }],
-steps: [{ from, to, arrow, label, what, outcome, fault, changes: [], notes: [] }] } }] }.
-`finding` is `holds`, `not_exhausted`, `violated` or `unusable`; `expected` is `holds` or
-the property that is violated. `from` and `to` are positions in `lanes`. What is not
+With --json: { worlds: [{ name, about, workers, faults, verdict, finding, breach, detail,
+expected, as_expected, coverage: { strategy, seed, states, moves, runs, code_runs, depth,
+faults, ends, sometimes: [{ name, states }], never_processed: [], cut: [] }, seconds,
+replay, trace: { lanes: [{ name, kind }], steps: [{ from, to, arrow, label, what, outcome,
+fault, changes: [], notes: [] }] } }] }. `verdict` is the finding as above, with `_` for
+a space and in small letters; `as_expected` is false for those that are in capitals
+there. `finding` is `holds`, `not_exhausted`, `violated` or `unusable`; `expected` is
+`holds` or the property that is violated. `workers` and `faults` are what was asked for,
+`coverage.faults` the most faults of a run. `from` and `to` are positions in `lanes`. What is not
 there is null. With --list: { worlds: [{ name, about, workers, faults, manner,
 expected }] }.";
 
@@ -190,16 +193,16 @@ pub(crate) struct CheckArgs {
     #[arg(long)]
     pub(crate) list: bool,
     /// With so many workers
-    #[arg(long, value_name = "COUNT", value_parser = limit)]
+    #[arg(long, value_name = "COUNT", value_parser = workers)]
     pub(crate) workers: Option<usize>,
     /// With up to so many faults a run
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = faults)]
     pub(crate) faults: Option<u32>,
     /// At random, from this seed
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", value_parser = seed)]
     pub(crate) random: Option<u64>,
     /// With --random: how many runs of each world
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000, requires = "random")]
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, requires = "random", value_parser = runs)]
     pub(crate) runs: u64,
     /// Make the one run that a report ends with
     #[arg(long, value_name = "LINE", conflicts_with_all = ["names", "list", "faults", "random"])]
@@ -350,6 +353,33 @@ fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("write a whole number of seconds, from 1".to_owned()),
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
+    }
+}
+
+/// More workers than this cannot be waited for: states multiply with each.
+const WORKERS_MAX: usize = 8;
+/// The same for faults; random runs stand more of them than exploring does.
+const FAULTS_MAX: u32 = 16;
+
+fn workers(text: &str) -> Result<usize, String> {
+    let is_fine = |workers: &usize| (1..=WORKERS_MAX).contains(workers);
+    let number = text.parse().ok().filter(is_fine);
+    number.ok_or_else(|| format!("write a whole number from 1 to {WORKERS_MAX}"))
+}
+
+fn faults(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|faults| *faults <= FAULTS_MAX);
+    number.ok_or_else(|| format!("write a whole number from 0 to {FAULTS_MAX}"))
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("write a whole number from 0 to {}", u64::MAX))
+}
+
+fn runs(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("write a whole number, from 1".to_owned()),
+        Ok(runs) => Ok(runs),
     }
 }
 

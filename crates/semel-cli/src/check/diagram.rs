@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use semel_check::Counterexample;
 use semel_check::trace::Trace;
 
 use super::Checked;
@@ -60,11 +61,11 @@ impl Diagram {
     pub(super) fn draw(&self, all: &[Checked], output: &mut Output) -> Result<(), Failure> {
         let (expected, not): (Vec<&Checked>, Vec<&Checked>) =
             all.iter().partition(|checked| checked.verdict.is_fine());
-        let found = not.iter().chain(&expected).find_map(|checked| checked.report.counterexample());
+        let found = not.iter().chain(&expected).find_map(|checked| run(checked));
         let Some(found) = found else {
             return Err(Failure::new(
                 Exit::NotAll,
-                "nothing was violated, so there is no run to draw",
+                "no run violated anything, so there is no run to draw",
                 "Name a world in which a violation is expected: `semel check --list`.",
             ));
         };
@@ -91,4 +92,9 @@ impl Diagram {
         }
         text
     }
+}
+
+/// The run that violates something; what never happened has none.
+fn run(checked: &Checked) -> Option<&Counterexample> {
+    checked.report.counterexample().filter(|found| !found.trace.steps.is_empty())
 }

@@ -3,7 +3,7 @@
 use semel_check::Finding;
 use semel_check::worlds::{BuiltIn, Expected, Manner};
 
-use super::{Checked, Verdict};
+use super::{Checked, Size, Verdict};
 use crate::output::table::{Column, Table};
 use crate::output::text;
 
@@ -60,12 +60,46 @@ pub(super) fn reports(all: &[Checked]) -> String {
     lines
 }
 
+/// The report, but with the command that makes this run again: no test is there to replay it.
 fn report(checked: &Checked) -> String {
-    let mut text = format!("\n{}", checked.report);
-    if checked.report.counterexample().is_some() {
-        text.push_str("The line after \"Replay it\" is for `semel check --replay LINE`.\n");
+    let report = &checked.report;
+    let Some(found) = report.counterexample() else {
+        return format!("\n{report}{}", missing(checked));
+    };
+    let replay = match found.trace.steps.is_empty() {
+        true => String::new(),
+        false => {
+            format!("Replay it:\n  semel check --replay {}{}\n", found.replay, workers(checked))
+        }
+    };
+    format!("\n{}: VIOLATED.\n\n{found:#}{replay}\n{}", report.world, report.coverage)
+}
+
+/// A line is of a world with just as many workers.
+fn workers(checked: &Checked) -> String {
+    match checked.workers {
+        usual if usual == checked.built_in.worker_count() => String::new(),
+        asked => format!(" --workers {asked}"),
     }
-    text
+}
+
+/// What is to be said of a run that was replayed, and is not what its line was printed for.
+fn missing(checked: &Checked) -> &'static str {
+    match (checked.size, checked.verdict) {
+        (Size::Replayed, Verdict::Missing) => {
+            "The run of this line violates nothing, though a violation is expected here: the line \
+             may have\nlost its end, or the code has changed since it was printed.\n"
+        }
+        _ => "",
+    }
+}
+
+/// What is said at the end of a game in which nothing was violated.
+pub(super) fn played(checked: &Checked) -> String {
+    match checked.report.coverage.depth {
+        0 => "\nNo move was made, so nothing was checked.".to_owned(),
+        moves => format!("\nNothing was violated in {}.", text::count(moves as usize, "move")),
+    }
 }
 
 fn summary(all: &[Checked]) -> String {
@@ -84,34 +118,36 @@ fn summary(all: &[Checked]) -> String {
     format!("\n{}: {}; {seconds:.1} s", text::count(all.len(), "world"), parts.join(", "))
 }
 
-/// The worlds with their usual sizes.
-pub(super) fn list(worlds: &[BuiltIn], width: Option<u16>) -> String {
+/// The worlds with their usual sizes, and below each what happens in it: beside it there is no
+/// room for a sentence.
+pub(super) fn list(worlds: &[BuiltIn]) -> String {
     let columns = [
         Column::Name("world"),
         Column::Number("workers"),
         Column::Number("faults"),
         Column::Name("states"),
         Column::Name("expected"),
-        Column::Story("what happens"),
     ];
-    let mut table = Table::new(&columns, width);
-    for world in worlds {
-        let manner = match world.manner() {
-            Manner::Exhaustive => "all".to_owned(),
-            Manner::Random { runs, .. } => format!("{runs} runs"),
-        };
-        let expected = match world.expected() {
-            Expected::Holds => "holds".to_owned(),
-            Expected::Violated(property) => format!("violates {property}"),
-        };
-        table.row([
-            world.name().to_owned(),
-            world.worker_count().to_string(),
-            world.faults_max().to_string(),
-            manner,
-            expected,
-            world.about().to_owned(),
-        ]);
+    let mut table = Table::new(&columns, None);
+    worlds.iter().for_each(|world| table.row(listed(world)));
+    let table = table.render();
+    let mut lines: Vec<String> = table.lines().map(str::to_owned).collect();
+    let heading = lines.len().saturating_sub(worlds.len());
+    for (line, world) in lines.iter_mut().skip(heading).zip(worlds) {
+        line.push_str(&format!("\n    {}", world.about()));
     }
-    table.render()
+    lines.join("\n")
+}
+
+fn listed(world: &BuiltIn) -> [String; 5] {
+    let manner = match world.manner() {
+        Manner::Exhaustive => "all".to_owned(),
+        Manner::Random { runs, .. } => format!("{runs} runs"),
+    };
+    let expected = match world.expected() {
+        Expected::Holds => "holds".to_owned(),
+        Expected::Violated(property) => format!("violates {property}"),
+    };
+    let (workers, faults) = (world.worker_count().to_string(), world.faults_max().to_string());
+    [world.name().to_owned(), workers, faults, manner, expected]
 }

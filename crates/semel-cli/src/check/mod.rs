@@ -26,6 +26,10 @@ struct Checked {
     report: Report,
     verdict: Verdict,
     seconds: f64,
+    size: Size,
+    /// With how many workers, and up to how many faults.
+    workers: usize,
+    faults: u32,
 }
 
 /// Lists the worlds, explores them, or makes one run of one of them.
@@ -38,7 +42,7 @@ pub(crate) fn run(args: &CheckArgs, output: &mut Output) -> Result<Exit, Failure
     if let Some(name) = &args.play {
         let checked = play(name, args)?;
         if checked.verdict == Verdict::Sampled {
-            output.line("\nNothing was violated.")?;
+            output.line(&lines::played(&checked))?;
             return Ok(Exit::Fine);
         }
         return end(&[checked], None, output);
@@ -80,7 +84,7 @@ fn check_aloud(
 fn list(worlds: &[BuiltIn], output: &mut Output) -> Result<(), Failure> {
     match output.format() {
         Format::Json => output.json(&view::List::of(worlds)),
-        Format::Human => output.line(&lines::list(worlds, output.width())),
+        Format::Human => output.line(&lines::list(worlds)),
     }
 }
 
@@ -93,21 +97,36 @@ fn check(built_in: &BuiltIn, args: &CheckArgs) -> Checked {
     };
     let is_usual = args.workers.is_none() && args.faults.is_none() && args.random.is_none();
     let size = if is_usual { Size::Usual } else { Size::Asked };
-    judged(built_in, size, move || match manner {
+    judged(built_in, args, size, move || match manner {
         Manner::Exhaustive => world.check(),
         Manner::Random { seed, runs } => world.check_random(seed, runs),
     })
 }
 
 fn resized(built_in: &BuiltIn, args: &CheckArgs) -> World {
-    let world = built_in.world().workers(args.workers.unwrap_or(built_in.worker_count()));
-    world.faults(args.faults.unwrap_or(built_in.faults_max()))
+    let (workers, faults) = counts(built_in, args);
+    built_in.world().workers(workers).faults(faults)
 }
 
-fn judged(built_in: &BuiltIn, size: Size, explore: impl FnOnce() -> Report) -> Checked {
+/// How many workers a world has, and up to how many faults: as asked, or else as usual.
+fn counts(built_in: &BuiltIn, args: &CheckArgs) -> (usize, u32) {
+    let workers = args.workers.unwrap_or(built_in.worker_count());
+    (workers, args.faults.unwrap_or(built_in.faults_max()))
+}
+
+fn judged(
+    built_in: &BuiltIn,
+    args: &CheckArgs,
+    size: Size,
+    explore: impl FnOnce() -> Report,
+) -> Checked {
     let start = Instant::now();
     let report = explore();
+    let (workers, faults) = counts(built_in, args);
     Checked {
+        size,
+        workers,
+        faults,
         verdict: Verdict::of(built_in.expected(), &report, size),
         seconds: start.elapsed().as_secs_f64(),
         built_in: built_in.clone(),
@@ -128,7 +147,7 @@ fn play(name: &str, args: &CheckArgs) -> Result<Checked, Failure> {
     };
     let world = resized(built_in, args);
     let input = BufReader::new(std::io::stdin());
-    Ok(judged(built_in, Size::OneRun, || world.play(input, std::io::stdout())))
+    Ok(judged(built_in, args, Size::Played, || world.play(input, std::io::stdout())))
 }
 
 /// Makes the run of a replay line, in the world that it is of.
@@ -140,7 +159,7 @@ fn replay(line: &str, args: &CheckArgs) -> Result<Checked, Failure> {
             Failure::new(Exit::Usage, reason, help)
         })?;
         if is_its {
-            return Ok(judged(&built_in, Size::OneRun, || world.replay(line)));
+            return Ok(judged(&built_in, args, Size::Replayed, || world.replay(line)));
         }
     }
     Err(Failure::new(

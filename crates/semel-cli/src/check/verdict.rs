@@ -10,8 +10,10 @@ pub(super) enum Size {
     Usual,
     /// As someone asked: it may be too small for what is expected.
     Asked,
-    /// One run of it.
-    OneRun,
+    /// One run of it, by its replay line: a line is printed only where something is violated.
+    Replayed,
+    /// One run of it, by hand.
+    Played,
 }
 
 /// What a finding means.
@@ -47,7 +49,7 @@ impl Verdict {
                 _ => Self::Violated,
             },
             (Finding::Holds | Finding::NotExhausted, Expected::Violated(_))
-                if size == Size::Usual =>
+                if matches!(size, Size::Usual | Size::Replayed) =>
             {
                 Self::Missing
             }
@@ -65,6 +67,20 @@ impl Verdict {
         match self {
             Self::Holds | Self::AsExpected | Self::Sampled | Self::TooSmall => true,
             Self::Violated | Self::Missing | Self::Cut | Self::Unusable => false,
+        }
+    }
+
+    /// For programs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::AsExpected => "as_expected",
+            Self::Sampled => "sampled",
+            Self::TooSmall => "too_small",
+            Self::Violated => "violated",
+            Self::Missing => "missing",
+            Self::Cut => "cut",
+            Self::Unusable => "unusable",
         }
     }
 

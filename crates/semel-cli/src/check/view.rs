@@ -50,6 +50,9 @@ pub(super) struct Document<'a> {
 struct CheckedView<'a> {
     name: &'a str,
     about: &'a str,
+    workers: usize,
+    faults: u32,
+    verdict: &'static str,
     finding: &'static str,
     breach: Option<String>,
     detail: Option<&'a str>,
@@ -64,6 +67,7 @@ struct CheckedView<'a> {
 #[derive(Debug, Serialize)]
 struct CoverageView<'a> {
     strategy: &'static str,
+    seed: Option<u64>,
     states: u64,
     moves: u64,
     runs: u64,
@@ -72,6 +76,7 @@ struct CoverageView<'a> {
     faults: u32,
     ends: u64,
     sometimes: Vec<SometimesView<'a>>,
+    never_processed: &'a [String],
     cut: &'a [String],
 }
 
@@ -115,6 +120,7 @@ impl<'a> Document<'a> {
 impl<'a> CheckedView<'a> {
     fn of(checked: &'a Checked) -> Self {
         let found = checked.report.counterexample();
+        let run = found.filter(|found| !found.trace.steps.is_empty());
         let (finding, reason) = match &checked.report.finding {
             Finding::Holds => ("holds", None),
             Finding::NotExhausted => ("not_exhausted", None),
@@ -125,6 +131,9 @@ impl<'a> CheckedView<'a> {
         Self {
             name: checked.built_in.name(),
             about: checked.built_in.about(),
+            workers: checked.workers,
+            faults: checked.faults,
+            verdict: checked.verdict.name(),
             finding,
             breach: found.map(|found| found.violation.breach.to_string()),
             detail: found.map(|found| found.violation.detail.as_str()).or(reason),
@@ -132,8 +141,8 @@ impl<'a> CheckedView<'a> {
             as_expected: checked.verdict.is_fine(),
             coverage: CoverageView::of(&checked.report.coverage),
             seconds: checked.seconds,
-            replay: found.map(|found| found.replay.as_str()),
-            trace: found.map(|found| TraceView::of(&found.trace)),
+            replay: run.map(|run| run.replay.as_str()),
+            trace: run.map(|run| TraceView::of(&run.trace)),
         }
     }
 }
@@ -156,6 +165,10 @@ impl<'a> CoverageView<'a> {
                 Strategy::OneRun => "one_run",
                 _ => "unknown",
             },
+            seed: match coverage.strategy {
+                Strategy::Random { seed, .. } => Some(seed),
+                _ => None,
+            },
             states: coverage.states,
             moves: coverage.moves,
             runs: coverage.executions,
@@ -166,6 +179,7 @@ impl<'a> CoverageView<'a> {
             sometimes: sometimes
                 .map(|(name, states)| SometimesView { name, states: *states })
                 .collect(),
+            never_processed: &coverage.never_processed,
             cut: &coverage.cut,
         }
     }

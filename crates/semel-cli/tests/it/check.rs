@@ -40,7 +40,8 @@ fn a_world_that_is_alone_shows_its_run_and_the_run_can_be_replayed() {
     let said = fine(&["check", "transactional-window"]);
     let line = replay_line("transactional-window");
     assert!(said.contains("changed its state at accounts 2 times"), "{said}");
-    assert!(said.contains(&line), "{said}");
+    assert!(said.contains(&format!("Replay it:\n  semel check --replay {line}\n")), "{said}");
+    assert!(!said.contains("SEMEL_CHECK_REPLAY"), "no test is there to replay it: {said}");
 
     let replayed = fine(&["check", "--replay", &line]);
     assert!(replayed.contains("changed its state at accounts 2 times"), "{replayed}");
@@ -64,6 +65,8 @@ fn programs_are_told_the_run_step_by_step() {
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
     let world = only_world(&run);
     assert_eq!(world["expected"], "AtMostOneStateChange");
+    assert_eq!((&world["verdict"], &world["faults"]), (&"as_expected".into(), &1.into()));
+    assert_eq!(world["coverage"]["never_processed"], Value::Array(Vec::new()));
     assert_eq!((&world["finding"], &world["as_expected"]), (&"violated".into(), &true.into()));
     let lanes = world["trace"]["lanes"].as_array().unwrap();
     let steps = world["trace"]["steps"].as_array().unwrap();
@@ -81,6 +84,7 @@ fn every_world_is_listed_with_what_is_expected_of_it() {
     let document = semel(&["check", "--list", "--json"]).json();
     let worlds = document["worlds"].as_array().unwrap();
     assert!(worlds.len() > 20, "{document}");
+    assert!(said.lines().all(|line| line.chars().count() <= 120), "{said}");
     for world in worlds {
         assert!(said.contains(world["name"].as_str().unwrap()), "{said}");
         assert!(world["about"].as_str().is_some_and(|about| !about.is_empty()), "{world}");
@@ -108,6 +112,7 @@ fn runs_are_drawn_from_a_seed() {
     let world = draw();
     assert_eq!((&world["finding"], &world["as_expected"]), (&"not_exhausted".into(), &true.into()));
     assert_eq!(world["coverage"]["runs"], 20);
+    assert_eq!((&world["coverage"]["seed"], &world["verdict"]), (&7.into(), &"sampled".into()));
     assert_eq!(world, draw());
 }
 
@@ -131,6 +136,28 @@ fn the_run_is_drawn_into_a_file_or_onto_the_standard_output() {
 }
 
 #[test]
+fn numbers_that_make_no_sense_are_told_what_would() {
+    let check = |arguments: &[&str], reason: &str| {
+        let run = semel(&[&["check"], arguments].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{run:?}");
+        assert!(run.stderr.contains(reason), "{run:?}");
+    };
+    check(&["--workers", "99999999999"], "write a whole number from 1 to 8");
+    check(&["--workers", "0"], "write a whole number from 1 to 8");
+    check(&["--faults", "17"], "write a whole number from 0 to 16");
+    check(&["--random", "x"], "write a whole number from 0 to");
+    check(&["--random", "1", "--runs", "0"], "write a whole number, from 1");
+}
+
+#[test]
+fn what_never_happened_has_no_run_to_replay() {
+    let world =
+        only_world(&semel(&["check", "transactional-dead-letter", "--faults", "0", "--json"]));
+    assert_eq!((&world["verdict"], &world["replay"]), (&"too_small".into(), &Value::Null));
+    assert_eq!(world["trace"], Value::Null);
+}
+
+#[test]
 fn a_name_that_is_unknown_brings_up_its_neighbours() {
     let run = semel(&["check", "shop-ordre"]);
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
@@ -149,6 +176,10 @@ fn a_replay_line_that_cannot_be_replayed_says_why() {
     check("99-0123abcd-0.1", "of version 99");
     let line = replay_line("transactional-window");
     let version = line.split('-').next().unwrap();
+    let (shorter, _) = line.rsplit_once('.').unwrap();
+    let run = semel(&["check", "--replay", shorter]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stdout.contains("The run of this line violates nothing"), "{run:?}");
     check(&format!("{version}-00000000-0.1"), "of no world here");
 
     let (head, _) = line.rsplit_once('-').unwrap();
@@ -170,7 +201,10 @@ fn a_person_can_be_the_scheduler() {
     assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
     assert!(run.stdout.contains("you decide what happens"), "{run:?}");
     assert!(run.stdout.contains(r#"entity accounts/alice = {"balance_pence":5"#), "{run:?}");
-    assert!(run.stdout.ends_with("\nNothing was violated.\n"), "{run:?}");
+    assert!(run.stdout.contains("\nNothing was violated in "), "{run:?}");
+
+    let run = semel(&["check", "--play", "transactional-window"]);
+    assert!(run.stdout.ends_with("\nNo move was made, so nothing was checked.\n"), "{run:?}");
 
     let run = semel(&["check", "--play", "transactional"]);
     assert_eq!(run.code, 2);
