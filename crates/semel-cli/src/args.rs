@@ -140,7 +140,8 @@ Your own handlers are checked from a test: see the crate `semel-check`.
 
 With --json: { worlds: [{ name, about, workers, faults, verdict, finding, breach, detail,
 expected, as_expected, coverage: { strategy, seed, states, moves, runs, code_runs, depth,
-faults, ends, sometimes: [{ name, states }], never_processed: [], cut: [] }, seconds,
+faults, ends, sometimes: [{ name, states }], never_processed: [{ message, failure }],
+went_outside: [], cut: [] }, seconds,
 replay, trace: { lanes: [{ name, kind }], steps: [{ from, to, arrow, label, what, outcome,
 fault, changes: [], notes: [] }] } }] }. `verdict` is the finding as above, with `_` for
 a space and in small letters; `as_expected` is false for those that are in capitals

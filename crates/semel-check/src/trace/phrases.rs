@@ -6,7 +6,7 @@ use semel_core::handler::Decision;
 use semel_core::store::{Change, Expect, ItemKey, Space};
 use serde_json::{Map, Value};
 
-use crate::parts::{Carried, Queued};
+use crate::parts::{Carried, Queued, number_of};
 use crate::task::call::{beginning, describe_settlement, excerpt};
 
 /// Two states that are together no longer than this are shown whole.

@@ -2,7 +2,7 @@
 
 use semel_check::trace::{Arrow, LaneKind, Step, Trace, Weight};
 use semel_check::worlds::{BuiltIn, Expected, Manner};
-use semel_check::{Coverage, Finding, Strategy};
+use semel_check::{Coverage, Finding, Strategy, Unprocessed};
 use serde::Serialize;
 
 use super::Checked;
@@ -76,7 +76,8 @@ struct CoverageView<'a> {
     faults: u32,
     ends: u64,
     sometimes: Vec<SometimesView<'a>>,
-    never_processed: &'a [String],
+    never_processed: Vec<UnprocessedView<'a>>,
+    went_outside: &'a [String],
     cut: &'a [String],
 }
 
@@ -84,6 +85,18 @@ struct CoverageView<'a> {
 struct SometimesView<'a> {
     name: &'a str,
     states: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct UnprocessedView<'a> {
+    message: &'a str,
+    failure: Option<&'a str>,
+}
+
+impl<'a> UnprocessedView<'a> {
+    fn of(message: &'a Unprocessed) -> Self {
+        Self { message: &message.name, failure: message.failure.as_deref() }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -179,7 +192,8 @@ impl<'a> CoverageView<'a> {
             sometimes: sometimes
                 .map(|(name, states)| SometimesView { name, states: *states })
                 .collect(),
-            never_processed: &coverage.never_processed,
+            never_processed: coverage.never_processed.iter().map(UnprocessedView::of).collect(),
+            went_outside: &coverage.went_outside,
             cut: &coverage.cut,
         }
     }
