@@ -56,6 +56,8 @@ pub(crate) struct Explorer {
     unprocessed: Vec<(String, String)>,
     /// Endpoints beyond this world, with what was sent to them.
     went_outside: BTreeSet<String>,
+    /// Where the code did not do the same twice: after how many calls.
+    calls_alike: Option<u32>,
 }
 
 /// What a look of the finisher comes to, with nobody else about.
@@ -100,6 +102,7 @@ impl Explorer {
             ended: Prints::default(),
             unprocessed,
             went_outside: BTreeSet::new(),
+            calls_alike: None,
         }
     }
 
@@ -174,7 +177,13 @@ impl Explorer {
 
     fn counterexample(&mut self, stop: Stop) -> Counterexample {
         let line = Line::new(&self.model, &stop.choices, stop.tail.len());
-        let mut trace = Trace::record(&self.model, &mut self.tasks, &stop.choices, &stop.tail);
+        let (model, tasks) = (&self.model, &mut self.tasks);
+        let mut trace = match (&stop.violation.breach, self.calls_alike) {
+            (Breach::Nondeterminism, Some(calls)) if stop.tail.is_empty() => {
+                Trace::record_divergence(model, tasks, &stop.choices, calls)
+            }
+            _ => Trace::record(model, tasks, &stop.choices, &stop.tail),
+        };
         trace.verdict = Some(stop.violation.verdict());
         Counterexample { violation: stop.violation, trace, replay: line.to_string() }
     }
@@ -244,7 +253,11 @@ impl Explorer {
 
     fn step(&mut self, state: &State, choice: Move, cost: u32) -> Result<Option<State>, Halt> {
         self.coverage.moves += 1;
-        step::step(&self.model, &mut self.tasks, state, choice, cost)
+        let made = step::step(&self.model, &mut self.tasks, state, choice, cost);
+        if let Err(Halt::Diverged(diverged)) = &made {
+            self.calls_alike = Some(diverged.calls_alike);
+        }
+        made
     }
 
     /// Whether a bound ends the runs through this state; if so, which is noted.

@@ -31,16 +31,8 @@ struct Recorder<'a> {
 impl Trace {
     /// The run that these choices, and then these moves, make from the beginning.
     pub(crate) fn record(model: &Model, tasks: &mut Tasks, choices: &[u16], tail: &[Move]) -> Self {
-        let mut state = step::beginning(model);
-        let mut recorder = Recorder::new(model, tasks, &state);
-        for choice in choices {
-            let all = moves::moves(model, &state);
-            let Some((step, cost)) = all.get(usize::from(*choice)) else { break };
-            match recorder.make(&state, *step, *cost) {
-                Some(next) => state = next,
-                None => break,
-            }
-        }
+        let (mut recorder, state) = Recorder::after(model, tasks, choices);
+        let Some(mut state) = state else { return recorder.finish() };
         for step in tail {
             match recorder.make(&state, *step, 0) {
                 Some(next) => state = next,
@@ -49,9 +41,47 @@ impl Trace {
         }
         recorder.finish()
     }
+
+    /// The run at whose last choice the code did not do the same as before, after so many calls. It
+    /// need not do so again: that step is told, and not made.
+    pub(crate) fn record_divergence(
+        model: &Model,
+        tasks: &mut Tasks,
+        choices: &[u16],
+        calls_alike: u32,
+    ) -> Self {
+        let Some((last, before)) = choices.split_last() else {
+            return Self::record(model, tasks, choices, &[]);
+        };
+        let (mut recorder, state) = Recorder::after(model, tasks, before);
+        let step = state.and_then(|state| {
+            let (step, cost) = *moves::moves(model, &state).get(usize::from(*last))?;
+            Some(recorder.told(&state, step, cost))
+        });
+        if let Some(told) = step {
+            let told = recorder.divergence(told, calls_alike);
+            recorder.steps.push(told);
+        }
+        recorder.finish()
+    }
 }
 
 impl<'a> Recorder<'a> {
+    /// Makes these choices from the beginning; the state they lead to, if the world survives them.
+    fn after(model: &'a Model, tasks: &'a mut Tasks, choices: &[u16]) -> (Self, Option<State>) {
+        let mut state = step::beginning(model);
+        let mut recorder = Self::new(model, tasks, &state);
+        for choice in choices {
+            let all = moves::moves(model, &state);
+            let made = all.get(usize::from(*choice));
+            match made.and_then(|(step, cost)| recorder.make(&state, *step, *cost)) {
+                Some(next) => state = next,
+                None => return (recorder, None),
+            }
+        }
+        (recorder, Some(state))
+    }
+
     fn new(model: &'a Model, tasks: &'a mut Tasks, state: &State) -> Self {
         let lane = |name: String, kind| Lane { name, kind };
         let mut lanes: Vec<Lane> = (1..=state.worker_count())
@@ -73,16 +103,7 @@ impl<'a> Recorder<'a> {
 
     /// Makes a move, and writes down what it was; `None` if it ends the world.
     fn make(&mut self, state: &State, choice: Move, cost: u32) -> Option<State> {
-        let teller = Teller {
-            model: self.model,
-            state,
-            lanes: &self.lanes,
-            labels: &self.labels,
-            underway: &self.underway,
-        };
-        let mut told = teller.tell(choice);
-        told.weight = if cost > 0 { Weight::Fault } else { Weight::Normal };
-        told.busy = at_work(state);
+        let mut told = self.told(state, choice, cost);
         let model = self.model;
         let (made, notes) =
             self.tasks.notes_of(|tasks| step::step(model, tasks, state, choice, cost));
@@ -102,6 +123,21 @@ impl<'a> Recorder<'a> {
                 None
             }
         }
+    }
+
+    /// What a move is, before it is made.
+    fn told(&self, state: &State, choice: Move, cost: u32) -> Step {
+        let teller = Teller {
+            model: self.model,
+            state,
+            lanes: &self.lanes,
+            labels: &self.labels,
+            underway: &self.underway,
+        };
+        let mut told = teller.tell(choice);
+        told.weight = if cost > 0 { Weight::Fault } else { Weight::Normal };
+        told.busy = at_work(state);
+        told
     }
 
     /// A step that the world does not survive.
