@@ -24,6 +24,8 @@ pub(crate) struct Round {
     pub(crate) epoch: u32,
     /// Whether its message had a committed attempt before this delivery began.
     pub(crate) was_committed: bool,
+    /// Whether it has heard that its lease is over, and begins no other round.
+    pub(crate) has_heard: bool,
 }
 
 /// A write that is on its way, its caller gone.

@@ -152,7 +152,7 @@ impl Stepping<'_> {
             attempts: 0,
         };
         let node = self.tasks.begin(start, self.surroundings(0))?;
-        self.place(slot, node, Round { epoch: 0, was_committed })
+        self.place(slot, node, Round { was_committed, ..Round::default() })
     }
 
     fn discard(&mut self, message: hash::Print) -> Made {
@@ -171,7 +171,7 @@ impl Stepping<'_> {
     fn begin_beside(&mut self, slot: usize, start: Start) -> Made {
         let epoch = self.state.draws[slot - self.state.worker_count()];
         let node = self.tasks.begin(start, self.surroundings(epoch))?;
-        self.place(slot, node, Round { epoch, was_committed: false })
+        self.place(slot, node, Round { epoch, ..Round::default() })
     }
 
     /// Puts a task that has moved on where it belongs, and draws the conclusions if it ended.
@@ -217,6 +217,9 @@ impl Stepping<'_> {
 
     /// Begins another round on the same delivery.
     fn again(&mut self, slot: usize, task: &Slot, failed: u32) -> Made {
+        if task.round.has_heard {
+            return Ok(Some(()));
+        }
         let mut start = (*task.node.start).clone();
         if let Start::Process { attempts, .. } = &mut start {
             *attempts = failed;
@@ -319,6 +322,15 @@ impl Stepping<'_> {
         let past = items.all().iter().filter(|record| record.may_vanish(now_ms));
         let keys: Vec<_> = past.map(|record| record.item.key.clone()).collect();
         keys.iter().for_each(|key| items.delete(key));
+        // Whose lease is over hears of it in the end: not to hear of it is the worst case for what
+        // must never happen, but nobody goes on like that forever.
+        let is_leased = |queued: &&Arc<Queued>| matches!(queued.fate, Fate::Leased { .. });
+        let leased = self.state.parts.queue.all().iter().filter(is_leased);
+        let held: Vec<_> = leased.map(|queued| queued.delivery()).collect();
+        for task in self.state.slots.iter_mut().flatten() {
+            let delivery = task.node.start.delivery();
+            task.round.has_heard |= delivery.is_some_and(|delivery| !held.contains(&delivery));
+        }
     }
 
     fn vanish(&mut self, item: hash::Print) -> Option<()> {

@@ -12,16 +12,20 @@ use crate::state::State;
 use crate::step::Halt;
 
 /// How many moves a fair run may have before it is cut off.
-const FAIR_MOVES_MAX: usize = 3_000;
+const FAIR_MOVES_MAX: usize = 5_000;
 /// From how many moves on a fair run is looked at for what comes again but for counts that grow.
 const LONG_RUN: usize = 200;
 /// How often such states come again, beside the deliveries after which a message is given up.
 const ALIKE_MAX: u32 = 40;
+/// The same between one wait and the next: whoever gives up by deliveries has done so before.
+const ALIKE_BETWEEN_WAITS: u32 = 3;
 /// How long time is let pass for those who wait for it, one wait after the other, in late deliveries:
 /// short ones first, for what waits for little must not see all windows pass.
 const WAITS: [u32; 9] = [1, 1, 1, LONG_WAIT, LONG_WAIT, LONG_WAIT, 900, 900, 900];
 /// A wait that nothing but windows outlasts.
 pub(super) const LONG_WAIT: u32 = 30;
+/// How a run goes on that comes to no state twice.
+const GROWING: &str = "the same comes again and again, but for versions and counts that grow";
 
 /// A turn that was taken: what the world looks like then, the move, and whose turn is next.
 type Turn = (State, Move, usize);
@@ -73,10 +77,16 @@ impl Explorer {
                 }
                 continue;
             }
-            if turns.made.len() > LONG_RUN && self.comes_alike(&state, turn, &mut turns.alike) {
-                return Some(turns.livelock(
-                    "the same comes again and again, but for versions and counts that grow",
-                ));
+            if turns.made.len() > LONG_RUN && self.comes_alike(&state, turn, &mut turns) {
+                if turns.first_again.is_none() {
+                    turns.first_again = Some(self.came_alike_at(from, &state, &turns.made));
+                }
+                // Whoever waits may count how often it has looked.
+                match self.wait(&state, &mut turns) {
+                    Some(later) => state = later,
+                    None => return Some(turns.livelock(GROWING)),
+                }
+                continue;
             }
             match self.take_turn(&state, turn) {
                 Ok(Some((next, choice, next_turn))) => {
@@ -109,12 +119,31 @@ impl Explorer {
     }
 
     /// Whether a state has come too often, but for what only ever grows.
-    fn comes_alike(&self, state: &State, turn: usize, alike: &mut ByPrint<u32>) -> bool {
+    fn comes_alike(&self, state: &State, turn: usize, turns: &mut Turns) -> bool {
+        let times = turns.alike.entry(hash::print(51, (state.likeness(), turn))).or_default();
+        *times += 1;
+        if (1..WAITS.len()).contains(&turns.waits) {
+            return *times > ALIKE_BETWEEN_WAITS;
+        }
         let sites = self.model.cast.sites.iter().flat_map(|site| &site.versions);
         let deliveries = sites.map(|endpoint| endpoint.chosen_settings().abandoned_max).max();
-        let times = alike.entry(hash::print(51, (state.likeness(), turn))).or_default();
-        *times += 1;
         *times > ALIKE_MAX.saturating_add(2 * deliveries.unwrap_or(0))
+    }
+
+    /// After how many moves a state came that looks like this one, and had come before.
+    fn came_alike_at(&mut self, from: &State, alike: &State, made: &[Move]) -> usize {
+        let (likeness, mut state, mut times) = (alike.likeness(), from.clone(), 0);
+        for (at, choice) in made.iter().enumerate() {
+            times += u32::from(state.likeness() == likeness);
+            if times > 1 {
+                return at;
+            }
+            match self.step(&state, *choice, 0) {
+                Ok(Some(next)) => state = next,
+                _ => break,
+            }
+        }
+        made.len()
     }
 
     /// One world that goes on for so long does so from each of its states.
@@ -132,6 +161,7 @@ impl Explorer {
     fn wait(&mut self, state: &State, turns: &mut Turns) -> Option<State> {
         let wait = Move::Wait { times: *WAITS.get(turns.waits)? };
         turns.waits += 1;
+        turns.alike.clear();
         turns.made.push(wait);
         self.step(state, wait, 0).ok().flatten()
     }

@@ -338,10 +338,10 @@ impl Explorer {
     /// Lets the finisher do its work with nobody else about.
     fn look_alone(&mut self, state: &State, choice: Move) -> Look {
         let mut look = Look::default();
+        self.tasks.take_clock_seen();
         let Ok(Some(mut now)) = self.step(state, choice, 0) else { return look };
         for _ in 0..self.model.bounds.calls {
             let task = now.slots[now.finisher()].as_ref();
-            look.used_clock |= task.is_some_and(|task| task.node.uses.clock);
             let Some(call) = task.and_then(|task| task.node.pending.first()) else { break };
             let (slot, call) = (now.finisher(), call.number);
             let answer = Move::Answer { slot, call, outcome: moves::Outcome::Normal };
@@ -351,8 +351,10 @@ impl Explorer {
             }
             look.calls += 1;
         }
-        // Its last steps are not in its slot any more: a clock that was read then decided nothing.
+        // What it has drawn is no trace of it.
         now.draws = state.draws;
+        // In its last step too, where it may have decided to leave what it found.
+        look.used_clock = self.tasks.take_clock_seen();
         look.is_idle = now.key() == state.key();
         look.is_idle_later = look.is_idle;
         look

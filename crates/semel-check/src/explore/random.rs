@@ -41,6 +41,8 @@ impl Dice {
 struct Walk {
     moves: Vec<Move>,
     choices: Vec<Choice>,
+    /// Whether what it violates is found by taking turns from where it stopped.
+    needs_turns: bool,
 }
 
 impl Explorer {
@@ -52,7 +54,7 @@ impl Explorer {
             self.coverage.executions += 1;
             self.coverage.depth = self.coverage.depth.max(walk.moves.len() as u32);
             match violation {
-                Some(violation) if violation.breach == Breach::Livelock => {
+                Some(violation) if walk.needs_turns => {
                     return Some(self.shorten(walk, violation));
                 }
                 Some(violation) => return Some(self.shrink(walk, violation)),
@@ -85,7 +87,12 @@ impl Explorer {
                     walk.choices.push(choice as Choice);
                     state = next;
                 }
-                Ok(None) => return (walk, None),
+                // Nobody has a move, and it is no end: someone may wait for time to pass.
+                Ok(None) => {
+                    let violation = self.never_rests(&state).map(|(violation, _)| violation);
+                    walk.needs_turns = violation.is_some();
+                    return (walk, violation);
+                }
                 Err((choice, violation)) => {
                     walk.moves.push(moves[choice].0);
                     walk.choices.push(choice as Choice);
@@ -94,6 +101,7 @@ impl Explorer {
             }
         }
         let violation = self.never_rests(&state).map(|(violation, _)| violation);
+        walk.needs_turns = violation.is_some();
         if violation.is_none() {
             let depth = self.model.bounds.depth;
             self.cut.insert(format!("a run was cut off after {depth} moves"));
@@ -129,8 +137,8 @@ impl Explorer {
         Ok(None)
     }
 
-    /// The beginning of a walk from which taking turns never ends: the shortest of those whose
-    /// lengths double.
+    /// The beginning of a walk from which taking turns shows it: the shortest of those whose lengths
+    /// double.
     fn shorten(&mut self, walk: Walk, violation: Violation) -> Stop {
         let mut state = step::beginning(&self.model);
         for (at, made) in walk.moves.iter().enumerate() {

@@ -121,6 +121,8 @@ pub(crate) struct Tasks {
     watch: Watch,
     /// The nodes reached, while someone wants to know.
     reached: Option<Vec<Arc<Node>>>,
+    /// Whether code has looked at the clock since someone asked.
+    has_seen_clock: bool,
     /// How often the code was run from its beginning.
     pub(crate) runs: u64,
 }
@@ -134,6 +136,7 @@ impl Tasks {
             live: ByPrint::default(),
             watch,
             reached: None,
+            has_seen_clock: false,
             runs: 0,
         }
     }
@@ -218,7 +221,13 @@ impl Tasks {
         node
     }
 
+    /// Whether code has looked at the clock on its way to a node, since this was asked last.
+    pub(crate) fn take_clock_seen(&mut self) -> bool {
+        std::mem::take(&mut self.has_seen_clock)
+    }
+
     fn note_reached(&mut self, node: &Arc<Node>) {
+        self.has_seen_clock |= node.uses.clock;
         if let Some(reached) = &mut self.reached {
             reached.push(node.clone());
         }
