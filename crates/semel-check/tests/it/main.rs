@@ -14,6 +14,7 @@ mod drawn;
 mod found;
 mod mutants;
 mod outside;
+mod overlooked;
 mod played;
 mod ported;
 mod rest;

@@ -11,7 +11,7 @@ use semel_core::envelope::json;
 use semel_core::handler::Decision;
 use semel_core::operator::DeadLetter;
 use semel_core::protocols::{Outcome, Places, Step, Work, message_key};
-use semel_core::store::{Change, Expect, Item, ItemKey, Keep, Space, WriteOutcome};
+use semel_core::store::{Change, Expect, Item, ItemKey, Keep, Space, Version, WriteOutcome};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -91,10 +91,17 @@ pub(crate) fn to_put(
 
 /// Makes one change; tells what the next one of that item expects to find.
 pub(crate) async fn write(places: Places<'_>, change: Change) -> Result<Expect, Outcome> {
-    match places.store.write(vec![change]).await {
-        WriteOutcome::Applied(versions) => {
-            Ok(versions.into_iter().flatten().next().map_or(Expect::Absent, Expect::Version))
-        }
+    let versions = write_all(places, vec![change]).await?;
+    Ok(versions.into_iter().flatten().next().map_or(Expect::Absent, Expect::Version))
+}
+
+/// Makes several changes at once; tells the new version of each item.
+pub(crate) async fn write_all(
+    places: Places<'_>,
+    changes: Vec<Change>,
+) -> Result<Vec<Option<Version>>, Outcome> {
+    match places.store.write(changes).await {
+        WriteOutcome::Applied(versions) => Ok(versions),
         WriteOutcome::Conflict(_) => Err(Outcome::Conflict),
         WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => Err(error.into()),
     }
@@ -148,9 +155,10 @@ pub(crate) async fn discard(dead: &DeadLetter, places: Places<'_>) -> Outcome {
     }
 }
 
-/// What a protocol here has to say beside how it processes a delivery.
+/// What a protocol here has to say beside how it processes a delivery; some finish or park in their
+/// own way.
 macro_rules! protocol {
-    ($name:ident = $text:literal) => {
+    ($name:ident = $text:literal $({ $($own:tt)* })?) => {
         #[async_trait::async_trait]
         impl semel_core::protocols::Protocol for $name {
             fn name(&self) -> &'static str {
@@ -180,14 +188,6 @@ macro_rules! protocol {
                 Ok(semel_core::protocols::Processed::Unknown)
             }
 
-            async fn finish(
-                &self,
-                _: &str,
-                _: semel_core::protocols::Places<'_>,
-            ) -> Result<usize, semel_core::StoreError> {
-                Ok(0)
-            }
-
             async fn discard(
                 &self,
                 dead: &semel_core::operator::DeadLetter,
@@ -195,6 +195,8 @@ macro_rules! protocol {
             ) -> Outcome {
                 $crate::mutants::kit::discard(dead, places).await
             }
+
+            $($($own)*)?
         }
     };
 }

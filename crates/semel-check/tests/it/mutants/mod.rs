@@ -8,13 +8,13 @@ mod account;
 mod correct;
 mod detached;
 mod inbox;
-mod kit;
+pub(crate) mod kit;
 mod outbox;
 mod outbox_inbox;
 mod polled;
 mod properties;
 mod table;
-mod token;
+pub(crate) mod token;
 mod traps;
 
 use semel_check::{Breach, Property, Report, World};
