@@ -135,7 +135,7 @@ impl Explorer {
             if let Some(violation) = self.end(&state) {
                 return stop(violation, ways);
             }
-        } else if let Some((violation, tail)) = self.never_rests(&state) {
+        } else if let Some((violation, tail)) = self.never_rests_at(&state, key) {
             return Some(Stop { violation, choices: ways.choices(at), tail });
         }
         for (choice, (step, cost)) in moves.into_iter().enumerate() {

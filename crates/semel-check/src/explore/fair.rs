@@ -13,6 +13,8 @@ use crate::step::Halt;
 
 /// How many moves a fair run may have before it is cut off.
 const FAIR_MOVES_MAX: usize = 5_000;
+/// How many turns are taken before they are counted.
+const A_FEW: usize = 4;
 /// From how many moves on a fair run is looked at for what comes again but for counts that grow.
 const LONG_RUN: usize = 200;
 /// How often such states come again, beside the deliveries after which a message is given up.
@@ -61,6 +63,19 @@ impl Turns {
 impl Explorer {
     /// Takes turns until nothing is left to do; if that never comes, the moves that show it.
     pub(super) fn never_rests(&mut self, from: &State) -> Option<(Violation, Vec<Move>)> {
+        self.never_rests_at(from, from.key())
+    }
+
+    /// The same for a state whose key is known.
+    pub(super) fn never_rests_at(
+        &mut self,
+        from: &State,
+        key: Print,
+    ) -> Option<(Violation, Vec<Move>)> {
+        if self.rests_soon(from, key) { None } else { self.turn_for_long(from) }
+    }
+
+    fn turn_for_long(&mut self, from: &State) -> Option<(Violation, Vec<Move>)> {
         let (mut state, mut turn, mut turns) = (from.clone(), 0, Turns::default());
         while turns.made.len() < FAIR_MOVES_MAX && !self.rests_not {
             // Whoever has come to rest from here took turns as well.
@@ -116,6 +131,25 @@ impl Explorer {
         }
         self.restful.extend(turns.keys);
         None
+    }
+
+    /// Whether a few turns lead to a state that is known to rest, as they do from most.
+    fn rests_soon(&mut self, from: &State, key: Print) -> bool {
+        if self.restful.contains(&key) || self.rests_not {
+            return true;
+        }
+        let (mut keys, mut next, mut turn) = ([key; A_FEW], None, 0);
+        for at in 1..A_FEW {
+            let state = next.as_ref().unwrap_or(from);
+            let Ok(Some((after, _, next_turn))) = self.take_turn(state, turn) else { return false };
+            keys[at] = after.key();
+            if self.restful.contains(&keys[at]) {
+                self.restful.extend(keys);
+                return true;
+            }
+            (next, turn) = (Some(after), next_turn);
+        }
+        false
     }
 
     /// Whether a state has come too often, but for what only ever grows.
