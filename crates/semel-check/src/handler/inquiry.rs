@@ -203,7 +203,8 @@ impl Inquiry {
         self.has_swapped |= is_processed(&forth) || is_processed(&back);
         let forth_outcome = self.outcome(reached, &forth);
         let back_outcome = self.outcome(reached, &back);
-        if forth_outcome != back_outcome {
+        // Two messages that trade their effects end alike, and each was told something else.
+        if forth_outcome != back_outcome || declared(reached, &forth) != declared(reached, &back) {
             let mut story = forth.story;
             story.push("but in the other order:".to_owned());
             story.extend(back.story);
@@ -214,9 +215,8 @@ impl Inquiry {
 
     /// What has come of the messages since `before`, in whatever order it came.
     fn outcome(&self, before: &Reached, end: &Reached) -> Outcome {
-        let new = end.way.iter().skip(before.way.len());
-        let mut effects: Vec<Effect> = new.flat_map(|(_, effects)| effects.clone()).collect();
-        effects.sort_by_cached_key(|effect| format!("{effect:?}"));
+        let of_each = declared(before, end).into_iter();
+        let effects = of_each.flat_map(|(_, effects)| effects.clone()).collect();
         let failed = end.failed.iter().map(|at| &self.messages[*at]);
         let mut failures: Vec<String> =
             failed.map(|message| format!("{} {}", message.kind, message.id)).collect();
@@ -246,6 +246,13 @@ impl Inquiry {
     fn report(&self) -> MutexGuard<'_, HandlerReport> {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What each message since `before` has declared, whichever came first.
+fn declared<'a>(before: &Reached, end: &'a Reached) -> Vec<&'a (usize, Vec<Effect>)> {
+    let mut declared: Vec<_> = end.way.iter().skip(before.way.len()).collect();
+    declared.sort_by_key(|(message, _)| *message);
+    declared
 }
 
 fn a_day_later() -> Timestamp {

@@ -189,9 +189,9 @@ pub struct HandlerReport {
     /// Whether a duplicate, at once or later, changes nothing and declares the same effects again.
     /// If so, the protocol `at_least_once` is enough for it.
     pub is_idempotent: Answer,
-    /// Whether two messages in either order lead to the same state and the same effects, and the
-    /// same of them fail. If not, and the order matters to the business, send them through an
-    /// ordered queue.
+    /// Whether two messages in either order lead to the same state, each of them to the same effects,
+    /// and the same of them fail. If not, and the order matters to the business, send them through
+    /// an ordered queue.
     pub is_free_of_order: Answer,
     /// How often the handler was run.
     pub runs: u64,

@@ -56,6 +56,20 @@ fn notes_of_the_sum_depend_on_order_though_the_sum_does_not() {
     assert!(report.is_free_of_order.is_yes(), "{report}");
 }
 
+/// Together they are told the same, each of them is not.
+#[test]
+fn messages_that_draw_tickets_depend_on_order() {
+    fn draws(account: &mut Account, _: Deposit, ctx: &mut Context) {
+        account.pence += 1;
+        ctx.send("tickets", Note { sum: account.pence });
+    }
+    let report = handler(draws).message(of("alice", 5)).message(of("alice", 7)).check();
+    let story = story(&report.is_free_of_order);
+    assert_eq!(story.len(), 5, "{report}");
+    assert!(story[0].contains(r#""pence":5"#) && story[0].contains(r#"{"sum":1}"#), "{report}");
+    assert!(story[4].contains(r#""pence":5"#) && story[4].contains(r#"{"sum":2}"#), "{report}");
+}
+
 #[test]
 fn a_handler_that_sets_is_idempotent_until_another_message_comes_between() {
     fn set(account: &mut Account, message: Deposit, _: &mut Context) {
