@@ -519,7 +519,10 @@ impl World {
             let subscribes = |versions: &Vec<Endpoint>| versions[0].subscriptions().contains(kind);
             let is_heard = self.endpoints.iter().any(subscribes);
             return (!is_heard).then(|| {
-                format!("message {id} is published, and no endpoint here subscribes to `{kind}`")
+                format!(
+                    "message {id} is published, and no endpoint here subscribes to `{kind}`; let one \
+                     do so with `Endpoint::subscribe`"
+                )
             });
         };
         let Some(versions) = self.endpoints.iter().find(|versions| versions[0].name() == name)

@@ -9,6 +9,7 @@
 
 mod alone;
 mod bank;
+mod begun;
 mod cross;
 mod drawn;
 mod found;
@@ -21,6 +22,7 @@ mod rest;
 mod stateright_agrees;
 mod stateright_model;
 mod stateright_steps;
+mod told;
 mod trace_pictures;
 mod trace_real;
 mod trace_text;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use semel_check::{Breach, Finding, Objects, Property, World, items_only};
@@ -14,7 +14,7 @@ use semel_core::store::{Change, Expect, ItemKey, Keep, Space, StoreLimits, Versi
 use semel_core::{Context, Endpoint, Envelope, Failure, Keyed, Message, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
-use crate::bank::{Account, Deposit, Note, of};
+use crate::bank::{Account, Deposit, Note, accounts, of};
 
 /// Read, run, commit, send, settle: correct in a world without faults and duplicates.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,8 +33,16 @@ enum Plain {
     KeepsBefore,
     /// Each state is an item of its own, as in a stream of events.
     Stream,
+    /// The state is kept as text in hex.
+    Hex,
+    /// A document as text, as the one string of another document.
+    TextInText,
+    /// A whole document in base64.
+    Base64Document,
     /// The state is kept such that nobody can recognise it.
     Masked,
+    /// Messages are sent such that nobody can recognise them.
+    MasksEffects,
     /// A lock that goes with time, around everything.
     Locks,
 }
@@ -44,6 +52,11 @@ struct Document {
     #[serde(default)]
     a_before: String,
     state: String,
+}
+
+/// The same bytes, such that nobody recognises them; and back again.
+fn masked(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| byte ^ 0x55).collect()
 }
 
 impl Plain {
@@ -58,7 +71,19 @@ impl Plain {
                 let a_before = before.map(text).unwrap_or_default();
                 serde_json::to_vec(&Document { a_before, state: text(state) }).unwrap()
             }
-            Self::Masked => state.iter().map(|byte| byte ^ 0x55).collect(),
+            Self::Hex => {
+                let state = state.iter().map(|byte| format!("{byte:02x}")).collect();
+                serde_json::to_vec(&Document { a_before: String::new(), state }).unwrap()
+            }
+            Self::TextInText => {
+                let document = Document { a_before: String::new(), state: text(state) };
+                serde_json::to_vec(&serde_json::to_string(&document).unwrap()).unwrap()
+            }
+            Self::Base64Document => {
+                let document = Document { a_before: String::new(), state: text(state) };
+                STANDARD.encode(serde_json::to_vec(&document).unwrap()).into_bytes()
+            }
+            Self::Masked => masked(state),
             _ => state.to_vec(),
         }
     }
@@ -68,7 +93,20 @@ impl Plain {
         match self {
             Self::Base64Url => URL_SAFE_NO_PAD.decode(document().state).unwrap(),
             Self::KeepsBefore => document().state.into_bytes(),
-            Self::Masked => value.iter().map(|byte| byte ^ 0x55).collect(),
+            Self::Hex => {
+                let state = document().state;
+                let digits = (0..state.len()).step_by(2).map(|at| &state[at..at + 2]);
+                digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
+            }
+            Self::TextInText => {
+                let text: String = serde_json::from_slice(value).unwrap();
+                serde_json::from_str::<Document>(&text).unwrap().state.into_bytes()
+            }
+            Self::Base64Document => {
+                let document = STANDARD.decode(value).unwrap();
+                serde_json::from_slice::<Document>(&document).unwrap().state.into_bytes()
+            }
+            Self::Masked => masked(value),
             _ => value.to_vec(),
         }
     }
@@ -113,6 +151,9 @@ impl Plain {
                 let value: serde_json::Value =
                     serde_json::from_slice(&message.envelope.data).unwrap();
                 message.envelope.data = serde_json::to_vec(&value).unwrap().into();
+            }
+            if self == Self::MasksEffects {
+                message.envelope.data = masked(&message.envelope.data).into();
             }
             if self == Self::OneIdForAll {
                 message.envelope.id = format!("of-{}", work.envelope.id);
@@ -275,6 +316,9 @@ fn other_layouts_are_no_fault() {
         Plain::Base64Url,
         Plain::KeepsBefore,
         Plain::Stream,
+        Plain::Hex,
+        Plain::TextInText,
+        Plain::Base64Document,
     ] {
         let report = world(protocol).check();
         assert!(report.holds(), "{protocol:?}: {report}");
@@ -286,6 +330,15 @@ fn a_state_that_nobody_can_recognise_is_told_from_a_ghost() {
     let report = world(Plain::Masked).check();
     let Finding::Unusable(error) = &report.finding else { panic!("{report}") };
     assert!(error.reason.contains("recognises no state in any entity's item"), "{report}");
+}
+
+#[test]
+fn effects_that_nobody_can_recognise_are_told_from_lost_ones() {
+    let world = crate::bank::one(accounts().protocol(Plain::MasksEffects)).workers(1);
+    let report = world.store(items_only()).check();
+    let Finding::Unusable(error) = &report.finding else { panic!("{report}") };
+    let wanted = "recognises no effect in any message that is sent";
+    assert!(error.reason.contains(wanted), "{report}");
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use semel_check::{
     Breach, Fault, Finding, Property, Report, World, items_only, relational, relational_apart,
 };
-use semel_core::{Context, Endpoint, Envelope, Failure};
+use semel_core::{Context, Endpoint, Envelope, Failure, Settings};
 
-use crate::bank::{Account, Deposit, Note, accounts, of, one};
+use crate::bank::{Account, Deposit, Note, accounts, deposit, of, one};
 
 #[track_caller]
 fn reason(report: &Report) -> String {
@@ -44,6 +44,20 @@ fn a_world_that_cannot_be_says_why() {
         one(accounts()).store(items_only()),
         "the protocol `transactional` of endpoint `accounts`",
     );
+}
+
+#[test]
+fn what_no_host_would_take_on_says_what_to_do() {
+    fn hear(_: &mut i64, _: Note, _: &mut Context) {}
+    let hears = accounts().subscribe_by(|_: &Note| "book".to_owned(), hear);
+    says(one(accounts()).deploy(hears), "so give all versions the same");
+    says(one(accounts().handle(deposit)), "has two handlers for `account.deposit`: keep one");
+    let settings = Settings { abandoned_max: 0, ..Settings::default() };
+    says(one(accounts().settings(settings)), "the setting `abandoned_max` must be more than zero");
+    let nameless = Endpoint::new("").handle(deposit);
+    says(one(nameless), "cannot name an endpoint: use up to 100 letters, digits");
+    says(one(accounts()).publish("n1", Note { sum: 1 }), "with `Endpoint::subscribe`");
+    says(one(accounts()).patience(Duration::ZERO), "see `patience`");
 }
 
 #[test]
