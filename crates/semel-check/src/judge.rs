@@ -118,10 +118,8 @@ pub(crate) fn always(model: &Model, state: &State) -> Option<Violation> {
     let marks = Marks::in_state(state);
     let judges: [fn(&State, &Marks<'_>) -> Option<Violation>; 5] =
         [changed_once, seen_once, justified, objects_fit, no_dead_letter_was_processed];
-    // A protocol without memory cannot know what it has processed.
-    let count = if model.judges(Property::AtMostOneStateChange) { 5 } else { 4 };
     // One property that is not judged must not hide another.
-    let all = judges[..count].iter().filter_map(|judge| judge(state, &marks));
+    let all = judges.iter().filter_map(|judge| judge(state, &marks));
     first_of(model, all).or_else(|| of_user(model, state, When::Always))
 }
 

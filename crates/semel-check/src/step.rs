@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use semel_core::Property;
 use semel_core::broker::Settlement;
 use semel_core::store::{Keep, QueueHome};
 
@@ -356,10 +357,22 @@ impl Stepping<'_> {
     /// Elsewhere it must be refused by whoever has seen one, or came after it.
     fn judge_parking(&mut self, by: By<'_>) {
         let Some((endpoint, message)) = by.message else { return };
+        if !self.remembers(endpoint) {
+            return;
+        }
         let is_inside = self.model.cast.store.queue == QueueHome::Inside;
         if by.knows || is_inside && self.is_committed(endpoint, message) {
             self.state.monitor.note_misparked(endpoint, message);
         }
+    }
+
+    /// Whether the endpoint's protocol can know what it has processed: one that promises no more
+    /// than at-least-once need not.
+    fn remembers(&self, endpoint: &str) -> bool {
+        let Some(site) = self.model.site(endpoint) else { return false };
+        let version = usize::from(self.state.deployed[site]);
+        let protocol = self.model.cast.sites[site].versions[version].chosen_protocol();
+        protocol.promises().contains(&Property::AtMostOneStateChange)
     }
 
     /// Does what a call asks for, and tells what comes of it.
