@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use semel::core::handler::{BoxFuture, Decision, Handler};
-use semel::core::host::job::{Ground, Job, Round};
+use semel::core::handler::{BoxFuture, Handler};
+use semel::core::host::job::{Ground, Job, Round, Unguarded};
 use semel::core::protocols::{Business, Places};
 use semel::core::store::QueueHome;
-use semel::{Context, Endpoint, Envelope, Failure, ManualClock, SystemEntropy};
+use semel::{Endpoint, Envelope, ManualClock, SystemEntropy};
 use shuttle::scheduler::{DfsScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner, future, thread};
 
@@ -106,7 +106,7 @@ impl Ground for Stage<'_> {
     }
 
     fn business(&self, handler: &Arc<dyn Handler>, envelope: &Arc<Envelope>) -> Box<dyn Business> {
-        Box::new(Attempt { handler: handler.clone(), envelope: envelope.clone() })
+        Box::new(Unguarded::new(handler, envelope))
     }
 
     fn is_held(&self, _: &semel::core::broker::Receipt) -> bool {
@@ -119,20 +119,5 @@ impl Ground for Stage<'_> {
 
     fn back_off(&self, _: u32) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
-    }
-}
-
-struct Attempt {
-    handler: Arc<dyn Handler>,
-    envelope: Arc<Envelope>,
-}
-
-impl Business for Attempt {
-    fn run(
-        &self,
-        state: Option<bytes::Bytes>,
-        context: Context,
-    ) -> BoxFuture<'_, Result<Decision, Failure>> {
-        Box::pin(async move { self.handler.run(state.as_deref(), &self.envelope, context).await })
     }
 }

@@ -26,13 +26,22 @@ pub(crate) struct Bounds {
     pub(crate) epochs: u32,
     /// How many states are explored.
     pub(crate) states: usize,
+    /// How many states may wait to be looked at: each takes two to three KiB.
+    pub(crate) waiting: usize,
     /// How many moves a run has.
     pub(crate) depth: u32,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { deliveries: 12, calls: 200, epochs: 12, states: 5_000_000, depth: 2_000 }
+        Self {
+            deliveries: 12,
+            calls: 200,
+            epochs: 12,
+            states: 5_000_000,
+            waiting: 2_000_000,
+            depth: 2_000,
+        }
     }
 }
 

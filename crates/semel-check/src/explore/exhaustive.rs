@@ -9,9 +9,6 @@ use crate::judge::Violation;
 use crate::state::State;
 use crate::step;
 
-/// How many states may wait to be looked at: each takes two to three KiB.
-const FRONTIER_MAX: usize = 2_000_000;
-
 /// No state came before the first.
 const ROOT: u32 = u32::MAX;
 
@@ -77,17 +74,7 @@ impl Explorer {
                 self.coverage.depth = self.coverage.depth.max(depth);
                 for found in level {
                     layer.states -= 1;
-                    if layer.states + next.states > FRONTIER_MAX {
-                        self.cut.insert(format!(
-                            "{FRONTIER_MAX} states wait to be looked at, which is about what memory \
-                             holds: make the world smaller, or use `check_random`"
-                        ));
-                        return None;
-                    }
-                    if ways.visited.len() >= self.model.bounds.states {
-                        let states = self.model.bounds.states;
-                        self.cut
-                            .insert(format!("{states} states were explored (see `states_max`)"));
+                    if self.is_too_large(ways.visited.len(), layer.states + next.states) {
                         return None;
                     }
                     if let Some(stop) = self.look_at(found, depth, &mut ways, &mut layer, &mut next)
@@ -99,6 +86,24 @@ impl Explorer {
             layer = next;
         }
         None
+    }
+
+    /// Whether a bound ends the exploration; if so, which is noted.
+    fn is_too_large(&mut self, visited: usize, waiting: usize) -> bool {
+        let bounds = self.model.bounds;
+        let cut = if waiting > bounds.waiting {
+            format!(
+                "{} states wait to be looked at, which is about what memory holds: make the world \
+                 smaller, or use `check_random`",
+                bounds.waiting
+            )
+        } else if visited >= bounds.states {
+            format!("{} states were explored (see `states_max`)", bounds.states)
+        } else {
+            return false;
+        };
+        self.cut.insert(cut);
+        true
     }
 
     fn look_at(
@@ -156,5 +161,42 @@ impl Explorer {
             into.add(depth + 1, found);
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use semel_core::{Context, Endpoint, Message};
+    use serde::{Deserialize, Serialize};
+
+    use super::Explorer;
+    use crate::report::Strategy;
+    use crate::watch::Watch;
+    use crate::world::World;
+
+    #[derive(Serialize, Deserialize)]
+    struct Tick;
+
+    impl Message for Tick {
+        const TYPE: &'static str = "tick";
+    }
+
+    fn count(ticks: &mut u32, _: Tick, _: &mut Context) {
+        *ticks += 1;
+    }
+
+    #[test]
+    fn more_states_than_memory_holds_are_no_proof() {
+        let clock = Endpoint::new("clock").handle_by(|_| "hall".to_owned(), count);
+        let world = World::new("ticks").endpoint(clock).send("t1", "clock", Tick);
+        let mut model = world.workers(2).faults(1).model().unwrap();
+        model.bounds.waiting = 5;
+        let explorer = Explorer::new(Arc::new(model), Strategy::Exhaustive, Watch::default());
+        let report = explorer.run();
+        assert!(!report.holds() && report.counterexample().is_none(), "{report}");
+        let cut = &report.coverage.cut;
+        assert!(cut.iter().any(|cut| cut.starts_with("5 states wait to be looked at")), "{cut:?}");
     }
 }

@@ -143,7 +143,8 @@ impl Explorer {
             None => Finding::Holds,
         };
         self.coverage.ends = self.coverage.ends.max(self.ends.len() as u64);
-        if self.coverage.ends == 0 && matches!(finding, Finding::Holds) {
+        let is_one_run = self.coverage.strategy == Strategy::OneRun;
+        if self.coverage.ends == 0 && !is_one_run && matches!(finding, Finding::Holds) {
             self.cut.insert(
                 "no run came to an end, so what must hold there was never judged".to_owned(),
             );
@@ -158,7 +159,7 @@ impl Explorer {
             self.coverage.never_processed = names.collect();
         }
         // In one run, by line or by hand, nobody looks at them.
-        if self.coverage.strategy != Strategy::OneRun {
+        if !is_one_run {
             let names = self.model.conditions.iter().map(|condition| condition.name.clone());
             self.coverage.sometimes = names.zip(self.seen.iter().copied()).collect();
         }

@@ -138,7 +138,7 @@ impl Explorer {
         for (choice, (made, cost)) in moves.into_iter().enumerate() {
             let is_possible = cost == 0 || may_fail;
             if !is_possible
-                || self.finds_nothing(state, made)
+                || self.is_idle_look(state, made)
                 || matches!(self.step(state, made, cost), Ok(None))
             {
                 continue;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use semel_core::broker::{BrokerLimits, Delivery, Receipt};
 use semel_core::handler::{BoxFuture, Handler};
-use semel_core::host::job::{Ground, Job, Round};
+use semel_core::host::job::{Ground, Job, Round, Unguarded};
 use semel_core::operator::DeadLetter;
 use semel_core::protocols::{Business, Outcome, Places};
 use semel_core::store::StoreLimits;
-use semel_core::{Context, Endpoint, Envelope, Failure};
+use semel_core::{Endpoint, Envelope};
 
 use super::End;
 use super::places::{SimBroker, SimClock, SimEntropy, SimStore};
@@ -133,7 +133,7 @@ impl Ground for Stage<'_> {
     }
 
     fn business(&self, handler: &Arc<dyn Handler>, envelope: &Arc<Envelope>) -> Box<dyn Business> {
-        Box::new(Attempt { handler: handler.clone(), envelope: envelope.clone() })
+        Box::new(Unguarded::new(handler, envelope))
     }
 
     // Hearing of a lost lease is a race; not to hear of it is the worst case.
@@ -147,21 +147,6 @@ impl Ground for Stage<'_> {
 
     fn back_off(&self, _: u32) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
-    }
-}
-
-struct Attempt {
-    handler: Arc<dyn Handler>,
-    envelope: Arc<Envelope>,
-}
-
-impl Business for Attempt {
-    fn run(
-        &self,
-        state: Option<bytes::Bytes>,
-        context: Context,
-    ) -> BoxFuture<'_, Result<semel_core::handler::Decision, Failure>> {
-        Box::pin(async move { self.handler.run(state.as_deref(), &self.envelope, context).await })
     }
 }
 

@@ -6,9 +6,9 @@ use semel_core::broker::BrokerLimits;
 use semel_core::operator::DeadLetter;
 use semel_core::protocols::{Outcome, Places, Processed, Protocol, Work};
 use semel_core::store::{StoreLimits, Trouble};
-use semel_core::{Endpoint, Envelope, Store, StoreError};
+use semel_core::{Context, Endpoint, Envelope, Store, StoreError};
 
-use crate::bank::{accounts, one};
+use crate::bank::{Account, Deposit, accounts, one};
 
 /// A protocol that gets nowhere, in its own way.
 #[derive(Clone, Copy, Debug)]
@@ -124,4 +124,18 @@ fn a_worker_that_cannot_go_on_is_reported_with_its_reason() {
         assert_eq!(found.violation.breach, Breach::Halted);
         assert!(found.violation.detail.contains(wanted), "{report}");
     }
+}
+
+/// Whoever answers himself is never done, and no two states are the same.
+#[test]
+fn a_message_that_begets_another_is_told_to_multiply() {
+    fn again(account: &mut Account, message: Deposit, ctx: &mut Context) {
+        account.pence += 1;
+        let next = Deposit { account: format!("{}+", message.account), ..message };
+        ctx.send("accounts", next);
+    }
+    let endpoint = Endpoint::new("accounts").handle(again);
+    let report = one(endpoint).workers(1).states_max(50).check();
+    assert!(matches!(report.finding, Finding::NotExhausted), "{report}");
+    assert!(report.to_string().contains("does something multiply?"), "{report}");
 }

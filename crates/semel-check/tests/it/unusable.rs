@@ -187,6 +187,18 @@ fn a_replay_line_makes_the_same_run_again() {
 }
 
 #[test]
+fn a_replay_that_violates_nothing_says_whether_it_came_to_an_end() {
+    // Invariants are not part of what a line knows its world by.
+    let found = one(accounts()).finally("never", |_| false).check();
+    let line = &found.assert_violated().replay;
+    let told = |line: &str| one(accounts()).replay(line).coverage.cut;
+    assert_eq!(told(line), ["one run was replayed to its end, and violated nothing"]);
+    let (shorter, _) = line.rsplit_once('.').unwrap();
+    let [cut] = &told(shorter)[..] else { panic!("one reason alone") };
+    assert!(cut.contains("which is not its end: is the line whole?"), "{cut}");
+}
+
+#[test]
 fn a_replay_line_that_fits_nothing_says_so() {
     let replay = |line: &str| reason(&one(accounts()).replay(line));
     assert!(replay("nonsense").contains("is no replay line"));

@@ -5,14 +5,16 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::contain;
 use crate::broker::{DeadReason, Delivery, FailureRecord, Receipt, SettleOutcome, Settlement};
 use crate::envelope::PARTITION_KEY;
-use crate::handler::{BoxFuture, Handler};
+use crate::handler::{BoxFuture, Decision, Handler};
 use crate::protocols::{Business, Outcome, Parking, Places, Step, Work};
 use crate::retry::Next;
 use crate::store::Trouble;
-use crate::{Endpoint, Envelope, Failure, Order, StoreError, Verdict};
+use crate::{Context, Endpoint, Envelope, Failure, Order, StoreError, Verdict};
 
 /// After how many deliveries that ended neither way a message may be what ends its workers.
 const SUSPECT_FROM: u32 = 2;
@@ -44,6 +46,31 @@ pub trait Ground: Sync {
 
     /// Waits before the `round`-th repetition of something that conflicted or was unreachable.
     fn back_off(&self, round: u32) -> BoxFuture<'_, ()>;
+}
+
+/// Runs a handler as it is, its slowness and its panics uncontained: for a [`Ground`] that takes care
+/// of both by itself.
+#[derive(Debug)]
+pub struct Unguarded {
+    handler: Arc<dyn Handler>,
+    envelope: Arc<Envelope>,
+}
+
+impl Unguarded {
+    /// One message for this handler.
+    pub fn new(handler: &Arc<dyn Handler>, envelope: &Arc<Envelope>) -> Self {
+        Self { handler: handler.clone(), envelope: envelope.clone() }
+    }
+}
+
+impl Business for Unguarded {
+    fn run(
+        &self,
+        state: Option<Bytes>,
+        context: Context,
+    ) -> BoxFuture<'_, Result<Decision, Failure>> {
+        Box::pin(async move { self.handler.run(state.as_deref(), &self.envelope, context).await })
+    }
 }
 
 /// A delivery, and what is to be done about it.

@@ -118,7 +118,7 @@ impl Detached {
         attempt: &str,
         messages: &[Kept],
     ) -> Result<Option<Expect>, Outcome> {
-        work.begin(Step::CheckInbox);
+        work.begin(Step::StageEffects);
         let key = record_key(work, &message_key(work.envelope));
         let mut attempts = BTreeMap::from([(attempt.to_owned(), messages.to_vec())]);
         let first = Record::Open(attempts.clone());
@@ -151,6 +151,7 @@ impl Detached {
 
     /// Takes one attempt's effects back.
     async fn unstage(&self, work: &Work<'_>, attempt: &str) -> Result<(), Outcome> {
+        work.begin(Step::CleanUp);
         let key = record_key(work, &message_key(work.envelope));
         let Some(item) = work.places.store.read(&key).await? else { return Ok(()) };
         let Record::Open(mut attempts) = kit::read(&item) else { return Ok(()) };
