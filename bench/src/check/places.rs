@@ -10,7 +10,7 @@ use semel::StoreError;
 use semel::check::relational_apart;
 use semel::core::broker::{
     BrokerLimits, Delivery, Destination, Lease, Ordering, Outgoing, Receipt, Receive, Registration,
-    SendOutcome, SettleOutcome, Settlement,
+    SendOutcome, SettleOutcome, Settlement, Subscribers,
 };
 use semel::core::store::{
     Change, Expect, Item, ItemKey, Page, Space, StoreLimits, Version, WriteOutcome,
@@ -185,7 +185,12 @@ impl Store for Memory {
 #[async_trait]
 impl Broker for Memory {
     fn limits(&self) -> BrokerLimits {
-        BrokerLimits { message_bytes_max: 1 << 20, receive_max: 1, ordering: Ordering::None }
+        BrokerLimits {
+            message_bytes_max: 1 << 20,
+            receive_max: 1,
+            ordering: Ordering::None,
+            subscribers: Subscribers::Listed,
+        }
     }
 
     async fn register(&self, _: &Registration) -> Result<(), StoreError> {
@@ -211,6 +216,10 @@ impl Broker for Memory {
             }
         }
         SettleOutcome::Settled
+    }
+
+    async fn subscribers(&self, _: &str) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<SendOutcome> {

@@ -130,7 +130,7 @@ pub(crate) fn settlement(ink: &mut Ink, settlement: &Settlement) {
             ink.add((2_u8, after));
             failure(ink, record);
         }
-        Settlement::DeadLetter { reason, failure: record } => {
+        Settlement::DeadLetter { reason, failure: record, entity: _ } => {
             ink.add((3_u8, reason.name()));
             failure(ink, record);
         }

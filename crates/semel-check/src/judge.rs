@@ -366,7 +366,7 @@ fn lost_message(model: &Model, state: &State, marks: &Marks<'_>) -> Option<Viola
             continue;
         }
         let fate = match dead.next().map(|queued| &queued.fate) {
-            Some(Fate::Dead { reason: DeadReasonKey(reason) }) => {
+            Some(Fate::Dead { reason: DeadReasonKey(reason), .. }) => {
                 format!("it is a dead letter ({reason}), and its handler is not to blame")
             }
             _ => "it is in no queue and no state".to_owned(),
@@ -380,7 +380,7 @@ fn lost_message(model: &Model, state: &State, marks: &Marks<'_>) -> Option<Viola
 
 /// Whether a dead letter has a good reason to be one.
 fn is_excused(model: &Model, state: &State, queued: &Queued) -> bool {
-    let Fate::Dead { reason: DeadReasonKey(reason) } = &queued.fate else { return false };
+    let Fate::Dead { reason: DeadReasonKey(reason), .. } = &queued.fate else { return false };
     let (endpoint, message) = (&queued.carried.endpoint, &queued.carried.identity);
     let versions =
         || model.site(endpoint).into_iter().flat_map(|at| &model.cast.sites[at].versions);
@@ -523,7 +523,7 @@ fn sights(view: &View<'_>) -> String {
         state.monitor.visible().iter().map(|visible| describe(visible)).collect();
     sent.sort();
     let dead = state.parts.queue.all().iter().filter_map(|queued| match &queued.fate {
-        Fate::Dead { reason } => {
+        Fate::Dead { reason, .. } => {
             let name = phrases::queued(queued);
             Some(format!("{name} at {} ({})", queued.carried.endpoint, reason.0))
         }

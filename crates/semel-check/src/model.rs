@@ -59,7 +59,7 @@ pub(crate) enum Conflicts {
 pub(crate) struct Model {
     pub(crate) name: String,
     pub(crate) cast: Arc<Cast>,
-    pub(crate) routes: Routes,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) messages: Vec<Outgoing>,
     /// What is in the store at first.
     pub(crate) items: Vec<(ItemKey, Bytes)>,

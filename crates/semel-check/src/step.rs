@@ -160,10 +160,14 @@ impl Stepping<'_> {
         let Some(at) = self.find(message) else { return Ok(None) };
         let queued = self.state.parts.queue.all()[at].clone();
         let Some(site) = self.model.site(&queued.carried.endpoint) else { return Ok(None) };
+        let entity = match &queued.fate {
+            Fate::Dead { entity, .. } => entity.clone(),
+            _ => None,
+        };
         let (message, receipt) = (queued.carried.clone(), queued.receipt());
         self.state.monitor.note_discarding(&message.endpoint, &message.identity);
         let version = usize::from(self.state.deployed[site]);
-        let start = Start::Discard { site, version, message, receipt };
+        let start = Start::Discard { site, version, message, entity, receipt };
         self.begin_beside(self.state.person(), start)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use semel_core::broker::{BrokerLimits, Destination, Ordering, Outgoing};
+use semel_core::broker::{BrokerLimits, Destination, Ordering, Outgoing, Subscribers};
 use semel_core::context::MessageEffect;
 use semel_core::host::{self, HostError};
 use semel_core::protocols::Protocol;
@@ -100,6 +100,7 @@ impl World {
                 message_bytes_max: 1 << 20,
                 receive_max: 1,
                 ordering: Ordering::None,
+                subscribers: Subscribers::Listed,
             },
             later_by: Duration::from_secs(86_400),
             judged: Property::ALL.to_vec(),
@@ -410,12 +411,12 @@ impl World {
             subscriptions.map(|kind| (kind.clone(), endpoint.name().to_owned()))
         });
         let names = self.endpoints.iter().map(|versions| versions[0].name().to_owned());
-        let routes = Routes {
+        let routes = Arc::new(Routes {
             endpoints: Some(names.collect()),
             subscribers: subscribers.collect(),
             message_bytes_max: self.broker.message_bytes_max,
             ordered: self.broker.ordering == Ordering::PerPartitionKey,
-        };
+        });
         let tagged = |endpoint: Endpoint| {
             let name = endpoint.name().to_owned();
             endpoint.wrap_handlers(|handler| Arc::new(Tagging { endpoint: name.clone(), handler }))
@@ -425,7 +426,12 @@ impl World {
         let sites = self.endpoints.into_iter().map(site).collect();
         Ok(Model {
             name: self.name,
-            cast: Arc::new(Cast { sites, store: self.store, broker: self.broker }),
+            cast: Arc::new(Cast {
+                sites,
+                store: self.store,
+                broker: self.broker,
+                routes: routes.clone(),
+            }),
             routes,
             messages: self.messages,
             items: self.items,

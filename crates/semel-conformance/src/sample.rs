@@ -112,7 +112,7 @@ pub(crate) fn settlements(after: Duration) -> [(&'static str, Settlement); 4] {
 
 /// A settlement that parks a message, with the `number`th failure.
 pub(crate) fn dead_letter(reason: DeadReason, number: u32) -> Settlement {
-    Settlement::DeadLetter { reason, failure: failure(number) }
+    Settlement::DeadLetter { reason, failure: failure(number), entity: None }
 }
 
 /// A settlement that returns a message at once, with the `number`th failure.

@@ -133,6 +133,9 @@ pub enum Settlement {
         reason: DeadReason,
         /// What went wrong; becomes the last of the history.
         failure: FailureRecord,
+        /// The key of the entity that it is for, where a handler could tell: kept with the message
+        /// for whoever discards it.
+        entity: Option<String>,
     },
 }
 
@@ -179,6 +182,15 @@ pub enum Ordering {
     PerPartitionKey,
 }
 
+/// Whether a sender can learn who subscribes to a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscribers {
+    /// [`Broker::subscribers`] tells.
+    Listed,
+    /// The broker hands copies on by itself, and does not tell to whom.
+    Unlisted,
+}
+
 /// The limits of a broker, as data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokerLimits {
@@ -188,6 +200,8 @@ pub struct BrokerLimits {
     pub receive_max: usize,
     /// Whether it keeps order.
     pub ordering: Ordering,
+    /// Whether it tells who subscribes.
+    pub subscribers: Subscribers,
 }
 
 /// A request for deliveries.
@@ -243,6 +257,10 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
 
     /// Decides the fate of a delivery.
     async fn settle(&self, receipt: &Receipt, settlement: Settlement) -> SettleOutcome;
+
+    /// The endpoints that subscribe to a type now, in any order. Only where
+    /// [`BrokerLimits::subscribers`] says so.
+    async fn subscribers(&self, kind: &str) -> Result<Vec<String>, StoreError>;
 
     /// Sends messages. One answer for each, in order.
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<SendOutcome>;

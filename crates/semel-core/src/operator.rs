@@ -53,6 +53,8 @@ pub struct DeadLetter {
     pub protocol: Option<String>,
     /// The message, or why the bytes that came are none.
     pub envelope: Result<Envelope, EnvelopeError>,
+    /// The key of the entity that it is for, where the endpoint could tell when it parked it.
+    pub entity: Option<String>,
     /// The data as it came.
     pub raw: bytes::Bytes,
     /// Why it is here.

@@ -23,11 +23,13 @@ pub enum Space {
     Outbox,
     /// Answers that were given under an idempotency key: partition = resource, key = that key.
     Reply,
+    /// Tokens of messages in flight: partition = the receiving endpoint, key = the token's id.
+    Token,
 }
 
 impl Space {
     /// Every space, for adapters that make a table for each.
-    pub const ALL: [Self; 4] = [Self::Entity, Self::Inbox, Self::Outbox, Self::Reply];
+    pub const ALL: [Self; 5] = [Self::Entity, Self::Inbox, Self::Outbox, Self::Reply, Self::Token];
 
     /// The stable name of this space.
     pub const fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Space {
             Self::Inbox => "inbox",
             Self::Outbox => "outbox",
             Self::Reply => "reply",
+            Self::Token => "token",
         }
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension as _, params};
 use semel_core::broker::{
     BrokerLimits, Delivery, Lease, Ordering, Outgoing, Receipt, Receive, Registration, SendOutcome,
-    SettleOutcome, Settlement,
+    SettleOutcome, Settlement, Subscribers,
 };
 use semel_core::store::Trouble;
 use semel_core::{Broker, StoreError};
@@ -24,6 +24,7 @@ impl Broker for Sqlite {
             message_bytes_max: BYTES_MAX,
             receive_max: queue::RECEIVE_MAX,
             ordering: Ordering::PerPartitionKey,
+            subscribers: Subscribers::Listed,
         }
     }
 
@@ -67,6 +68,11 @@ impl Broker for Sqlite {
             Ok(other) => SettleOutcome::Unknown(self.wrong_answer("settle", &other)),
             Err(error) => SettleOutcome::Unknown(error),
         }
+    }
+
+    async fn subscribers(&self, kind: &str) -> Result<Vec<String>, StoreError> {
+        self.place.check_identity("subscribers")?;
+        self.reader.ask("subscribers", |connection| queue::subscribers(connection, kind))
     }
 
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<SendOutcome> {

@@ -408,11 +408,12 @@ macro_rules! sql {
 }
 
 /// In the order of [`Space::ALL`].
-const SQL: [Sql; 4] = [
+const SQL: [Sql; 5] = [
     sql!("entity", "endpoint", "entity_id", "state"),
     sql!("inbox", "endpoint", "message", "entity_id"),
     sql!("outbox", "endpoint", "message", "effects"),
     sql!("reply", "resource", "idempotency_key", "reply"),
+    sql!("token", "endpoint", "token", "value"),
 ];
 
 const fn space_index(space: Space) -> usize {
@@ -420,6 +421,7 @@ const fn space_index(space: Space) -> usize {
         Space::Entity => 0,
         Space::Inbox => 1,
         Space::Outbox => 2,
+        Space::Token => 4,
         _ => 3,
     }
 }

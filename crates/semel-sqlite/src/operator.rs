@@ -61,7 +61,7 @@ impl Sqlite {
 const DEAD_LETTERS: &str = "\
     SELECT number, endpoint, (SELECT protocol FROM endpoint WHERE name = dead_letter.endpoint), \
     reason, dead_since, deliveries, failures, message_id, source, type, subject, sent_at, \
-    content_type, schema, extensions, data FROM dead_letter";
+    content_type, schema, extensions, data, entity_id FROM dead_letter";
 
 fn read_dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     let number = row.get(0)?;
@@ -80,6 +80,7 @@ fn read_dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
         failures: row::read_failures(row::read_text(row, 6)?),
         envelope: row::read_envelope(row, 7)?,
         raw: row::read_bytes(row, 15)?,
+        entity: row::read_text(row, 16)?,
         receipt: queue::dead_receipt(number),
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use semel_core::broker::{
     Delivery, Destination, Lease, Outgoing, Receipt, Receive, Registration, Settlement,
 };
@@ -203,17 +203,17 @@ fn settle_queued(
                 )?
                 .execute(params![position, receipt, now.after(*after).unix_ms(), history])?
         }
-        Settlement::DeadLetter { reason, failure } => {
+        Settlement::DeadLetter { reason, failure, entity } => {
             let history = add_failure(tx, position, receipt, failure)?;
             let number = tx.mint_version();
             let parked = tx
                 .connection()
                 .prepare_cached(&format!(
                     "INSERT INTO dead_letter (number, reason, dead_since, failures, \
-                     failure_count, endpoint, deliveries, queued_at, partition_key, \
+                     entity_id, failure_count, endpoint, deliveries, queued_at, partition_key, \
                      {ENVELOPE_COLUMNS}) \
-                     SELECT ?3, ?4, ?5, ?6, failure_count + 1, endpoint, deliveries, queued_at, \
-                     partition_key, {ENVELOPE_COLUMNS} FROM queue \
+                     SELECT ?3, ?4, ?5, ?6, ?7, failure_count + 1, endpoint, deliveries, \
+                     queued_at, partition_key, {ENVELOPE_COLUMNS} FROM queue \
                      WHERE position = ?1 AND receipt = ?2"
                 ))?
                 .execute(params![
@@ -222,7 +222,8 @@ fn settle_queued(
                     number,
                     reason.name(),
                     now.unix_ms(),
-                    history
+                    history,
+                    entity
                 ])?;
             if parked > 0 {
                 remove(tx, position, receipt)?;
@@ -292,20 +293,21 @@ pub(crate) fn enqueue(tx: &mut Transaction<'_>, message: &Outgoing) -> Result<()
     match &message.to {
         Destination::Endpoint(endpoint) => insert(tx, endpoint, message)?,
         Destination::Subscribers => {
-            let endpoints: Vec<String> = tx
-                .connection()
-                .prepare_cached("SELECT endpoint FROM subscription WHERE type = ?1")?
-                .query_map([&message.envelope.kind], |row| {
-                    Ok(row::read_text(row, 0)?.unwrap_or_default())
-                })?
-                .collect::<Result<_, _>>()?;
-            for endpoint in endpoints {
+            for endpoint in subscribers(tx.connection(), &message.envelope.kind)? {
                 insert(tx, &endpoint, message)?;
             }
         }
     }
     tx.note_queued();
     Ok(())
+}
+
+/// The endpoints that subscribe to a type.
+pub(crate) fn subscribers(connection: &Connection, kind: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT endpoint FROM subscription WHERE type = ?1")?
+        .query_map([kind], |row| Ok(row::read_text(row, 0)?.unwrap_or_default()))?
+        .collect()
 }
 
 fn insert(tx: &Transaction<'_>, endpoint: &str, message: &Outgoing) -> rusqlite::Result<()> {

@@ -14,7 +14,7 @@ const APPLICATION_ID: i32 = 0x5345_4d4c;
 
 /// One entry for each version of the tables; the version is the position, from 1. Entries are
 /// never changed once released.
-const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// What the table of a space is called, and its columns for partition, key and value.
 pub(crate) struct Table {
@@ -35,6 +35,9 @@ pub(crate) const fn table(space: Space) -> Table {
         }
         Space::Outbox => {
             Table { name: "outbox", partition: "endpoint", key: "message", value: "effects" }
+        }
+        Space::Token => {
+            Table { name: "token", partition: "endpoint", key: "token", value: "value" }
         }
         _ => Table { name: "reply", partition: "resource", key: "idempotency_key", value: "reply" },
     }

@@ -98,6 +98,7 @@ const fn read_sql(space: Space) -> &'static str {
         Space::Entity => "SELECT state, version FROM entity WHERE endpoint = ?1 AND entity_id = ?2",
         Space::Inbox => "SELECT entity_id, version FROM inbox WHERE endpoint = ?1 AND message = ?2",
         Space::Outbox => "SELECT effects, version FROM outbox WHERE endpoint = ?1 AND message = ?2",
+        Space::Token => "SELECT value, version FROM token WHERE endpoint = ?1 AND token = ?2",
         _ => "SELECT reply, version FROM reply WHERE resource = ?1 AND idempotency_key = ?2",
     }
 }

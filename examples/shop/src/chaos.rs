@@ -297,6 +297,10 @@ impl Broker for ChaosBroker {
         }
     }
 
+    async fn subscribers(&self, kind: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.subscribers(kind).await
+    }
+
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<SendOutcome> {
         let mut outcomes = Vec::with_capacity(messages.len());
         for message in messages {

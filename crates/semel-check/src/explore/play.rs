@@ -261,7 +261,7 @@ fn show_world(state: &State, output: &mut dyn Write) -> io::Result<()> {
                 Some(worker) => format!("is with worker {}", worker + 1),
                 None => "is leased to a worker that has let go of it".to_owned(),
             },
-            Fate::Dead { reason } => format!("is a dead letter ({})", reason.0),
+            Fate::Dead { reason, .. } => format!("is a dead letter ({})", reason.0),
         };
         let (kind, name) = (&queued.carried.envelope.kind, phrases::queued(queued));
         writeln!(output, "  {kind} {name} at {} {fate}", queued.carried.endpoint)?;

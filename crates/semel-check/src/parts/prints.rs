@@ -85,7 +85,7 @@ fn retry(reason: &str) -> Settlement {
 const RELEASE: Settlement = Settlement::Release { after: Duration::ZERO };
 
 fn dead_letter(reason: DeadReason) -> Settlement {
-    Settlement::DeadLetter { reason, failure: failure("dead") }
+    Settlement::DeadLetter { reason, failure: failure("dead"), entity: None }
 }
 
 /// What happens to items, and outside.

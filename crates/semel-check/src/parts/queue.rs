@@ -42,7 +42,7 @@ impl Routes {
     }
 
     /// Whoever subscribes twice gets one copy all the same.
-    fn subscribers_of(&self, wanted: &str) -> Vec<&str> {
+    pub(crate) fn subscribers_of(&self, wanted: &str) -> Vec<&str> {
         let mut endpoints = Vec::new();
         for (kind, endpoint) in &self.subscribers {
             if kind == wanted && !endpoints.contains(&endpoint.as_str()) {
@@ -101,7 +101,11 @@ pub(crate) enum Fate {
     /// It is some worker's until then.
     Leased { until_ms: i64 },
     /// It is parked for a person.
-    Dead { reason: DeadReasonKey },
+    Dead {
+        reason: DeadReasonKey,
+        /// The entity that it is for, where its endpoint could tell.
+        entity: Option<Arc<str>>,
+    },
 }
 
 /// A [`DeadReason`] that can be hashed.
@@ -309,10 +313,11 @@ impl Queue {
                 queued.ready_at_ms = after_ms(now_ms, *after);
                 queued.add_failure(failure);
             }),
-            Settlement::DeadLetter { reason, failure } => {
+            Settlement::DeadLetter { reason, failure, entity } => {
                 let position = Arc::make_mut(&mut self.0).next_position();
                 self.change(at, |queued| {
-                    queued.fate = Fate::Dead { reason: DeadReasonKey(*reason) };
+                    let entity = entity.as_deref().map(Arc::from);
+                    queued.fate = Fate::Dead { reason: DeadReasonKey(*reason), entity };
                     // Its receipt as a delivery is worth nothing any more.
                     queued.receipts += 1;
                     queued.add_failure(failure);

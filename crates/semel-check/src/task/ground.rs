@@ -14,7 +14,7 @@ use super::End;
 use super::places::{SimBroker, SimClock, SimEntropy, SimStore};
 use super::port::{self, Note};
 use crate::hash::{Ink, Print};
-use crate::parts::{Carried, Queued};
+use crate::parts::{Carried, Queued, Routes};
 use crate::trace::phrases::short_id;
 
 /// Everyone who can act, and what they act on.
@@ -24,6 +24,7 @@ pub(crate) struct Cast {
     pub(crate) sites: Vec<Site>,
     pub(crate) store: StoreLimits,
     pub(crate) broker: BrokerLimits,
+    pub(crate) routes: Arc<Routes>,
 }
 
 /// An endpoint in the versions that are deployed one after the other.
@@ -53,7 +54,13 @@ pub(crate) enum Start {
     /// Look for what crashed workers left.
     Finish { site: usize, version: usize },
     /// A dead letter to discard.
-    Discard { site: usize, version: usize, message: Arc<Carried>, receipt: Receipt },
+    Discard {
+        site: usize,
+        version: usize,
+        message: Arc<Carried>,
+        entity: Option<Arc<str>>,
+        receipt: Receipt,
+    },
 }
 
 impl Start {
@@ -64,8 +71,8 @@ impl Start {
                 .with((0_u8, site, version, queued.carried.print, queued.delivery()))
                 .with((queued.deliveries, queued.failure_count, attempts)),
             Self::Finish { site, version } => ink.with((1_u8, site, version)),
-            Self::Discard { site, version, message, receipt } => {
-                ink.with((2_u8, site, version, message.print, receipt))
+            Self::Discard { site, version, message, entity, receipt } => {
+                ink.with((2_u8, site, version, message.print, receipt)).with(entity)
             }
         }
         .print()
@@ -152,7 +159,8 @@ impl Ground for Stage<'_> {
 
 /// Does what a task is for.
 pub(super) async fn perform(cast: Arc<Cast>, start: Arc<Start>) -> End {
-    let (store, broker) = (SimStore(cast.store), SimBroker(cast.broker));
+    let store = SimStore(cast.store);
+    let broker = SimBroker { limits: cast.broker, routes: cast.routes.clone() };
     let entropy = SimEntropy(start.print());
     let stage = |site: usize, version: usize| {
         let endpoint = cast.sites.get(site)?.versions.get(version)?;
@@ -175,10 +183,12 @@ pub(super) async fn perform(cast: Arc<Cast>, start: Arc<Start>) -> End {
             }
             None => End::Over,
         },
-        Start::Discard { site, version, message, receipt } => match stage(*site, *version) {
-            Some(stage) => discard(&stage, message, receipt).await,
-            None => End::Over,
-        },
+        Start::Discard { site, version, message, entity, receipt } => {
+            match stage(*site, *version) {
+                Some(stage) => discard(&stage, message, entity.as_deref(), receipt).await,
+                None => End::Over,
+            }
+        }
     }
 }
 
@@ -203,7 +213,12 @@ async fn process(stage: &Stage<'_>, delivery: Option<Delivery>, attempts: u32) -
     }
 }
 
-async fn discard(stage: &Stage<'_>, message: &Carried, receipt: &Receipt) -> End {
+async fn discard(
+    stage: &Stage<'_>,
+    message: &Carried,
+    entity: Option<&str>,
+    receipt: &Receipt,
+) -> End {
     let dead = DeadLetter {
         number: 1,
         endpoint: message.endpoint.clone(),
@@ -214,6 +229,7 @@ async fn discard(stage: &Stage<'_>, message: &Carried, receipt: &Receipt) -> End
         dead_since: crate::epoch(),
         deliveries: 1,
         failures: Vec::new(),
+        entity: entity.map(str::to_owned),
         receipt: receipt.clone(),
     };
     let outcome = stage.endpoint.chosen_protocol().discard(&dead, stage.places()).await;

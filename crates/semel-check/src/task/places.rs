@@ -1,5 +1,7 @@
 //! The places as the code under test sees them: every call goes through the port.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use semel_core::broker::{
     BrokerLimits, Delivery, Lease, Outgoing, Receipt, Receive, Registration, SendOutcome,
@@ -11,7 +13,7 @@ use semel_core::{Broker, Clock, Entropy, Store, StoreError, Timestamp};
 use super::call::{Answer, Call};
 use super::port;
 use crate::hash::Print;
-use crate::parts::refusal;
+use crate::parts::{Routes, refusal};
 
 /// A server that gave no answer.
 fn no_answer(operation: &'static str) -> StoreError {
@@ -62,12 +64,15 @@ impl Store for SimStore {
 }
 
 #[derive(Debug)]
-pub(crate) struct SimBroker(pub(crate) BrokerLimits);
+pub(crate) struct SimBroker {
+    pub(crate) limits: BrokerLimits,
+    pub(crate) routes: Arc<Routes>,
+}
 
 #[async_trait]
 impl Broker for SimBroker {
     fn limits(&self) -> BrokerLimits {
-        self.0
+        self.limits
     }
 
     async fn register(&self, _: &Registration) -> Result<(), StoreError> {
@@ -94,8 +99,13 @@ impl Broker for SimBroker {
         }
     }
 
+    // Nobody comes or goes in a world: the answer is the same at any time, and no choice point.
+    async fn subscribers(&self, kind: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.routes.subscribers_of(kind).into_iter().map(str::to_owned).collect())
+    }
+
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<SendOutcome> {
-        let fits = |message: &Outgoing| message.envelope.size() <= self.0.message_bytes_max;
+        let fits = |message: &Outgoing| message.envelope.size() <= self.limits.message_bytes_max;
         let fitting: Vec<bool> = messages.iter().map(fits).collect();
         let sent = match messages.into_iter().filter(fits).collect::<Vec<_>>() {
             // Refused without a call.

@@ -89,7 +89,9 @@ fn of_fate(old: &Queued, new: &Queued) -> Option<String> {
     let name = phrases::queued_alone(new);
     match (&old.fate, &new.fate) {
         (Fate::Dead { .. }, Fate::Dead { .. }) => None,
-        (_, Fate::Dead { reason }) => Some(format!("~ {name} is a dead letter now: {}", reason.0)),
+        (_, Fate::Dead { reason, .. }) => {
+            Some(format!("~ {name} is a dead letter now: {}", reason.0))
+        }
         (Fate::Dead { .. }, _) => Some(format!("~ {name} waits again, as if it were new")),
         _ if new.failure_count > old.failure_count => {
             Some(format!("~ {name} waits to be tried again"))

@@ -201,7 +201,11 @@ impl Parking<'_> {
 
     /// The settlement that parks it.
     pub fn dead_letter(&self) -> Settlement {
-        Settlement::DeadLetter { reason: self.reason, failure: self.failure.clone() }
+        Settlement::DeadLetter {
+            reason: self.reason,
+            failure: self.failure.clone(),
+            entity: self.entity.map(str::to_owned),
+        }
     }
 }
 

@@ -115,7 +115,7 @@ pub(crate) fn failure() -> FailureRecord {
 }
 
 pub(crate) fn dead_letter() -> Settlement {
-    Settlement::DeadLetter { reason: DeadReason::HandlerFailed, failure: failure() }
+    Settlement::DeadLetter { reason: DeadReason::HandlerFailed, failure: failure(), entity: None }
 }
 
 pub(crate) const RELEASE: Settlement = Settlement::Release { after: Duration::ZERO };

@@ -349,6 +349,10 @@ impl Broker for Tapped<dyn Broker> {
         self.tap.call(Call::Settle, settle, SettleOutcome::Unknown, |same| same).await
     }
 
+    async fn subscribers(&self, kind: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.subscribers(kind).await
+    }
+
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<SendOutcome> {
         let count = messages.len();
         self.tap.sent.lock().unwrap().extend(messages.iter().cloned());

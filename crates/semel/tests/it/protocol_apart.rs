@@ -272,6 +272,9 @@ async fn park(backend: &Backend, receipt: &semel::core::broker::Receipt) {
         worker: "person".to_owned(),
     };
     let reason = semel::DeadReason::HandlerFailed;
-    let parked = backend.broker().settle(receipt, Settlement::DeadLetter { reason, failure }).await;
+    let parked = backend
+        .broker()
+        .settle(receipt, Settlement::DeadLetter { reason, failure, entity: None })
+        .await;
     assert!(matches!(parked, SettleOutcome::Settled), "{parked:?}");
 }

@@ -63,6 +63,11 @@ impl Broker for Simulated {
         }
     }
 
+    async fn subscribers(&self, kind: &str) -> Result<Vec<String>, StoreError> {
+        let state = self.lock();
+        Ok(state.routes.subscribers_of(kind).into_iter().map(str::to_owned).collect())
+    }
+
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<SendOutcome> {
         let State { parts, routes, .. } = &mut *self.lock();
         let send = |outgoing: &Outgoing| {

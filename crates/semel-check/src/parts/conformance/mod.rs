@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use semel_conformance::{BrokerRig, OperatorRig, Rig, StoreRig};
 use semel_core::broker::{
     BrokerLimits, DeadReason, Destination, FailureRecord, Ordering, Outgoing, Registration,
-    SendOutcome, SettleOutcome, Settlement,
+    SendOutcome, SettleOutcome, Settlement, Subscribers,
 };
 use semel_core::operator::Operator;
 use semel_core::store::{Change, StoreLimits, WriteOutcome};
@@ -56,7 +56,9 @@ struct Simulated(Arc<Place>);
 
 impl Simulated {
     fn new(store: StoreLimits, ordering: Ordering, past_window: PastWindow) -> Self {
-        let broker = BrokerLimits { message_bytes_max: 1 << 20, receive_max: 10, ordering };
+        let subscribers = Subscribers::Listed;
+        let broker =
+            BrokerLimits { message_bytes_max: 1 << 20, receive_max: 10, ordering, subscribers };
         let routes = Routes {
             message_bytes_max: broker.message_bytes_max,
             ordered: ordering == Ordering::PerPartitionKey,
@@ -158,7 +160,8 @@ async fn a_dead_letter_can_only_be_replayed_or_removed() {
     let to = Destination::Endpoint("orders".to_owned());
     let sent = place.send(vec![Outgoing { to, envelope, delay: Duration::ZERO }]).await;
     assert!(matches!(sent.as_slice(), [SendOutcome::Sent]));
-    let parked = Settlement::DeadLetter { reason: DeadReason::Refused, failure: failure() };
+    let parked =
+        Settlement::DeadLetter { reason: DeadReason::Refused, failure: failure(), entity: None };
     let receipt = place.lock().parts.queue.deliver(0, i64::MAX).receipt();
     assert!(matches!(place.settle(&receipt, parked.clone()).await, SettleOutcome::Settled));
 

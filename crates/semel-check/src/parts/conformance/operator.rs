@@ -54,7 +54,7 @@ impl State {
     }
 
     fn shown(&self, queued: &Queued) -> Option<DeadLetter> {
-        let Fate::Dead { reason } = &queued.fate else { return None };
+        let Fate::Dead { reason, entity } = &queued.fate else { return None };
         let carried = &queued.carried;
         let registered = self.registered.get(&carried.endpoint);
         Some(DeadLetter {
@@ -67,6 +67,7 @@ impl State {
             dead_since: Timestamp::from_unix_ms(queued.queued_at_ms),
             deliveries: queued.deliveries,
             failures: (*queued.failures).clone(),
+            entity: entity.as_deref().map(str::to_owned),
             receipt: queued.receipt(),
         })
     }

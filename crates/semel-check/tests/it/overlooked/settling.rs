@@ -40,7 +40,8 @@ impl ReadsNothing {
     async fn attempt(&self, work: &Work<'_>) -> Result<Outcome, Outcome> {
         let (at, reason) = (work.places.clock.now(), "it is late".to_owned());
         let failure = FailureRecord { at, reason, worker: "w1".to_owned() };
-        let park = Settlement::DeadLetter { reason: DeadReason::Undecodable, failure };
+        let park =
+            Settlement::DeadLetter { reason: DeadReason::Undecodable, failure, entity: None };
         match work.places.broker.settle(work.receipt, park).await {
             SettleOutcome::Unknown(error) => Err(error.into()),
             SettleOutcome::Settled | SettleOutcome::Stale => Ok(Outcome::Processed),

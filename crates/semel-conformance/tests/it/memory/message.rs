@@ -95,7 +95,7 @@ impl Message {
                     self.fail(failure, mutant);
                 }
             }
-            Settlement::DeadLetter { reason, failure } => {
+            Settlement::DeadLetter { reason, failure, entity: _ } => {
                 let forgets = mutant == Mutant::ReasonIsForgotten;
                 let reason = if forgets { DeadReason::HandlerFailed } else { *reason };
                 self.dead = Some((reason, now));

@@ -51,7 +51,7 @@ impl Messages {
         }
     }
 
-    fn subscribers(&self, kind: &str, mutant: Mutant) -> Vec<String> {
+    pub(super) fn subscribers(&self, kind: &str, mutant: Mutant) -> Vec<String> {
         let mut endpoints = Vec::new();
         for Registered { registration, .. } in self.registered.values() {
             let matching = registration.subscriptions.iter().filter(|subscribed| {

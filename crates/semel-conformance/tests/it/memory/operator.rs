@@ -124,6 +124,7 @@ impl Memory {
             dead_since: if self.is(Mutant::DeadSinceIsNow) { self.now() } else { since },
             deliveries: message.deliveries,
             failures: message.failures.clone(),
+            entity: None,
             receipt: message.receipt(number),
         })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use semel_core::broker::{
     BrokerLimits, Delivery, Destination, Lease, Ordering, Outgoing, Receipt, Receive, Registration,
-    SendOutcome, SettleOutcome, Settlement,
+    SendOutcome, SettleOutcome, Settlement, Subscribers,
 };
 use semel_core::store::Trouble;
 use semel_core::{Broker, StoreError};
@@ -23,6 +23,7 @@ impl Broker for Memory {
             message_bytes_max: self.place.character.bytes_max,
             receive_max: RECEIVE_MAX,
             ordering: self.place.character.ordering,
+            subscribers: Subscribers::Listed,
         }
     }
 
@@ -79,6 +80,11 @@ impl Broker for Memory {
             true => SettleOutcome::Settled,
             false => SettleOutcome::Stale,
         }
+    }
+
+    async fn subscribers(&self, kind: &str) -> Result<Vec<String>, StoreError> {
+        let mutant = self.place.character.mutant;
+        Ok(self.lock().messages.subscribers(kind, mutant))
     }
 
     async fn send(&self, mut messages: Vec<Outgoing>) -> Vec<SendOutcome> {
