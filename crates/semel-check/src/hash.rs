@@ -130,7 +130,8 @@ pub(crate) fn settlement(ink: &mut Ink, settlement: &Settlement) {
             ink.add((2_u8, after));
             failure(ink, record);
         }
-        Settlement::DeadLetter { reason, failure: record, entity: _ } => {
+        Settlement::DeadLetter { reason, failure: record, entity } => {
+            ink.add(entity);
             ink.add((3_u8, reason.name()));
             failure(ink, record);
         }

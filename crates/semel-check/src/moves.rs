@@ -172,7 +172,13 @@ impl Moves<'_> {
         }
         let message = queued.name;
         match &queued.fate {
-            Fate::Waiting => {
+            Fate::PutOff { .. } if queued.is_put_off(state.now.unix_ms()) => {
+                if can_deliver && state.parts.queue.is_its_turn(at) {
+                    self.fault(Fault::EarlyRedelivery, Move::Deliver { message, late: false });
+                }
+                self.fault(Fault::Duplicate, Move::Duplicate { message });
+            }
+            Fate::Waiting | Fate::PutOff { .. } => {
                 let queue = &state.parts.queue;
                 if can_deliver && queue.is_its_turn(at) {
                     self.free(Move::Deliver { message, late: false });

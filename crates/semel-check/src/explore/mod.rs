@@ -266,7 +266,8 @@ impl Explorer {
         let deliveries_max = self.model.bounds.deliveries;
         let mut is_cut = self.is_task_cut(state);
         for queued in state.parts.queue.all() {
-            if queued.fate == Fate::Waiting && queued.receipts >= deliveries_max {
+            let waits = matches!(queued.fate, Fate::Waiting | Fate::PutOff { .. });
+            if waits && queued.receipts >= deliveries_max {
                 self.cut.insert(too_often(queued, deliveries_max));
                 is_cut = true;
             }
@@ -299,6 +300,11 @@ impl Explorer {
         // Those that are no faults come first.
         let free = moves.iter().take_while(|(_, cost)| *cost == 0).map(|(choice, _)| *choice);
         let is_look = |choice: Move| matches!(choice, Move::Finish { .. });
+        let now_ms = state.now.unix_ms();
+        let mut queued = state.parts.queue.all().iter();
+        if queued.any(|queued| queued.is_put_off(now_ms)) {
+            return false;
+        }
         free.clone().all(is_look) && free.clone().all(|look| self.look(state, look).is_idle_later)
     }
 

@@ -257,6 +257,7 @@ fn show_world(state: &State, output: &mut dyn Write) -> io::Result<()> {
     for queued in state.parts.queue.all() {
         let fate = match &queued.fate {
             Fate::Waiting => "waits".to_owned(),
+            Fate::PutOff { .. } => "waits for its time".to_owned(),
             Fate::Leased { .. } => match state.holder(queued) {
                 Some(worker) => format!("is with worker {}", worker + 1),
                 None => "is leased to a worker that has let go of it".to_owned(),

@@ -96,8 +96,10 @@ impl Carried {
 /// Where a message in the queue stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fate {
-    /// It waits to be received.
+    /// It waits to be received. A wait may end at any moment.
     Waiting,
+    /// A protocol gave it back until then: it will not come before, unless the queue is at fault.
+    PutOff { until_ms: i64 },
     /// It is some worker's until then.
     Leased { until_ms: i64 },
     /// It is parked for a person.
@@ -141,6 +143,11 @@ pub(crate) struct Queued {
 }
 
 impl Queued {
+    /// Whether it will not come now, but later.
+    pub(crate) fn is_put_off(&self, now_ms: i64) -> bool {
+        matches!(self.fate, Fate::PutOff { until_ms } if until_ms > now_ms)
+    }
+
     /// This delivery of it, by a name that lasts.
     pub(crate) fn delivery(&self) -> Print {
         self.name.wrapping_add(Print::from(self.receipts))
@@ -286,7 +293,7 @@ impl Queue {
     fn held_by(&self, receipt: &Receipt) -> Option<usize> {
         let (name, copy, receipts) = parse(receipt)?;
         self.0.messages.iter().position(|queued| {
-            queued.fate != Fate::Waiting
+            !matches!(queued.fate, Fate::Waiting | Fate::PutOff { .. })
                 && (queued.carried.name, queued.copy, queued.receipts) == (name, copy, receipts)
         })
     }
@@ -304,9 +311,13 @@ impl Queue {
             Settlement::Ack => self.remove(at),
             Settlement::Release { after } if is_dead => self.replay(at, after_ms(now_ms, *after)),
             Settlement::Release { after } => self.change(at, |queued| {
-                queued.fate = Fate::Waiting;
+                let until_ms = after_ms(now_ms, *after);
+                queued.fate = match after.is_zero() {
+                    true => Fate::Waiting,
+                    false => Fate::PutOff { until_ms },
+                };
                 queued.deliveries = queued.deliveries.saturating_sub(1);
-                queued.ready_at_ms = after_ms(now_ms, *after);
+                queued.ready_at_ms = until_ms;
             }),
             Settlement::Retry { after, failure } => self.change(at, |queued| {
                 queued.fate = Fate::Waiting;

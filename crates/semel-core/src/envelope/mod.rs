@@ -21,6 +21,8 @@ pub const CONVERSATION: &str = "conversationid";
 pub const CAUSATION: &str = "causationid";
 /// The extension attribute by which a queue keeps messages in order (CloudEvents *Partitioning*).
 pub const PARTITION_KEY: &str = "partitionkey";
+/// The extension attribute that names the token of a message: the realm it lies in, a colon, its id.
+pub const TOKEN: &str = "token";
 /// The extension attribute of W3C Trace Context (CloudEvents *Distributed Tracing*).
 pub const TRACE_PARENT: &str = "traceparent";
 

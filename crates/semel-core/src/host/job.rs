@@ -235,7 +235,7 @@ impl Job {
         };
         match ground.endpoint().protocol.process(&work).await {
             Outcome::Processed | Outcome::Duplicate => Ok(Round::Ended(End::Settled)),
-            Outcome::LeaseLost => Ok(Round::Ended(End::Deferred)),
+            Outcome::LeaseLost | Outcome::Deferred => Ok(Round::Ended(End::Deferred)),
             Outcome::Refused(error) => {
                 self.park(ground, DeadReason::Refused, &error.to_string()).await
             }

@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::{Outcome, Places, Processed, Protocol, Step, Work, outbox};
-use crate::broker::{BrokerLimits, SettleOutcome, Settlement};
+use super::{Outcome, Places, Processed, Protocol, Step, Work, case, entity, pending};
+use crate::broker::BrokerLimits;
 use crate::context::outgoing;
 use crate::operator::DeadLetter;
-use crate::store::{Change, Expect, Keep, StoreLimits, WriteOutcome};
+use crate::store::{Change, Keep, StoreLimits, WriteOutcome};
 use crate::{Envelope, Property, Store, StoreError};
+
+const NAME: &str = "at-least-once";
 
 /// Commit the state, send the effects, settle: each on its own.
 ///
@@ -23,7 +25,7 @@ pub struct AtLeastOnce;
 #[async_trait]
 impl Protocol for AtLeastOnce {
     fn name(&self) -> &'static str {
-        "at-least-once"
+        NAME
     }
 
     fn check(&self, _: &StoreLimits, _: &BrokerLimits) -> Result<(), String> {
@@ -42,9 +44,9 @@ impl Protocol for AtLeastOnce {
             Ok(entity) => entity,
             Err(error) => return error.into(),
         };
-        let (state, expect) = match entity {
-            Some(item) => (Some(item.value), Expect::Version(item.version)),
-            None => (None, Expect::Absent),
+        let (state, expect) = match entity::with_version(entity, NAME) {
+            Ok(loaded) => loaded,
+            Err(error) => return error.into(),
         };
 
         work.begin(Step::RunHandler);
@@ -54,7 +56,7 @@ impl Protocol for AtLeastOnce {
         };
 
         let messages = outgoing(work.endpoint, work.envelope, decision.effects, clock.now());
-        if let Err(error) = outbox::check_sizes(broker, &messages) {
+        if let Err(error) = pending::check_sizes(broker, &messages) {
             return error.into();
         }
 
@@ -68,7 +70,7 @@ impl Protocol for AtLeastOnce {
         }
 
         work.begin(Step::Dispatch);
-        if let Err(error) = outbox::dispatch(broker, messages).await {
+        if let Err(error) = pending::dispatch(broker, messages).await {
             return error.into();
         }
 
@@ -90,10 +92,6 @@ impl Protocol for AtLeastOnce {
     }
 
     async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome {
-        match places.broker.settle(&dead.receipt, Settlement::Ack).await {
-            SettleOutcome::Settled => Outcome::Processed,
-            SettleOutcome::Stale => Outcome::LeaseLost,
-            SettleOutcome::Unknown(error) => error.into(),
-        }
+        case::remove(dead, places).await
     }
 }

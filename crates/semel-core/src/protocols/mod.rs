@@ -4,23 +4,51 @@
 //! and no spawning inside. Their steps carry the labels of [`Step`].
 
 mod at_least_once;
+mod case;
+mod detached_outbox;
+mod entity;
+mod grant;
+mod inbox;
 mod outbox;
+mod outbox_inbox;
+mod pending;
+mod replay;
+mod staging;
+mod token;
 mod transactional;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use at_least_once::AtLeastOnce;
+pub use detached_outbox::DetachedOutbox;
+pub use entity::state_in;
+pub use grant::grant;
+pub use inbox::Inbox;
+pub use outbox::Outbox;
+pub use outbox_inbox::OutboxInbox;
+pub use replay::Replay;
+pub use token::Token;
 pub use transactional::Transactional;
 
-use crate::broker::{BrokerLimits, DeadReason, FailureRecord, Receipt, SettleOutcome, Settlement};
-use crate::context::Context;
+use bytes::Bytes;
+use case::Case;
+
+use crate::broker::{
+    BrokerLimits, DeadReason, FailureRecord, Outgoing, Receipt, SettleOutcome, Settlement,
+};
+use crate::context::{Context, Effect, outgoing};
 use crate::handler::{BoxFuture, Decision};
 use crate::operator::DeadLetter;
 use crate::store::{ItemKey, QueueHome, Space, StoreLimits, Trouble};
-use crate::{Broker, Clock, Entropy, Envelope, Failure, Property, Store, StoreError};
+use crate::{Broker, Clock, Entropy, Envelope, Failure, Property, Store, StoreError, Timestamp};
+
+/// How long windows remember, where nobody says otherwise: seven days. It is longer than a weekend
+/// without a person, and longer than most brokers keep a message.
+const WINDOW: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The names of the steps that protocols are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +64,8 @@ pub enum Step {
     CommitState,
     /// Look up whether the message was processed before.
     CheckInbox,
+    /// End what entitled to process the message.
+    ConsumeToken,
     /// Hand committed messages to the broker.
     Dispatch,
     /// Remove the record of what was dispatched.
@@ -53,7 +83,7 @@ pub trait Business: Send + Sync {
     /// One attempt on the entity's state (`None` where it has none yet).
     fn run(
         &self,
-        state: Option<bytes::Bytes>,
+        state: Option<Bytes>,
         context: Context,
     ) -> BoxFuture<'_, Result<Decision, Failure>>;
 }
@@ -103,28 +133,58 @@ impl Work<'_> {
 
     /// The context of one attempt.
     pub fn context(&self) -> Context {
+        self.context_at(self.places.clock.now())
+    }
+
+    fn context_at(&self, at: Timestamp) -> Context {
         let scope = format!("{}\n{}", self.endpoint, message_key(self.envelope));
-        Context::new(scope, self.places.clock.now())
+        Context::new(scope, at)
     }
 
     /// Marks the beginning of a step in the trace.
     pub fn begin(&self, step: Step) {
-        tracing::trace!(
-            target: "semel::step",
-            step = ?step,
-            endpoint = self.endpoint,
-            message = self.envelope.id,
-            entity = self.entity,
-        );
+        self.case().begin(step);
     }
 
-    /// Settles the delivery with `Ack`, and says what that makes of `outcome`.
+    /// Runs the handler on a state.
+    async fn decide(&self, state: Option<Bytes>) -> Result<Decision, Outcome> {
+        self.decide_at(state, self.places.clock.now()).await
+    }
+
+    /// Runs the handler on a state as if it were that time.
+    async fn decide_at(&self, state: Option<Bytes>, at: Timestamp) -> Result<Decision, Outcome> {
+        self.begin(Step::RunHandler);
+        self.handler.run(state, self.context_at(at)).await.map_err(Outcome::HandlerFailed)
+    }
+
+    /// The messages that an attempt wants to be sent, none of which the broker would refuse.
+    fn messages(&self, effects: Vec<Effect>) -> Result<Vec<Outgoing>, StoreError> {
+        let messages = outgoing(self.endpoint, self.envelope, effects, self.places.clock.now());
+        pending::check_sizes(self.places.broker, &messages)?;
+        Ok(messages)
+    }
+
+    /// Settles the delivery with `Ack`, and says what that makes of `outcome`. A token that the
+    /// message came with ends before it.
     pub async fn ack(&self, outcome: Outcome) -> Outcome {
+        match self.case().drop_token().await {
+            Ok(()) => self.settle(Settlement::Ack, outcome).await,
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Settles the delivery, and says what that makes of `outcome`.
+    async fn settle(&self, settlement: Settlement, outcome: Outcome) -> Outcome {
         self.begin(Step::Settle);
-        match self.places.broker.settle(self.receipt, Settlement::Ack).await {
+        match self.places.broker.settle(self.receipt, settlement).await {
             SettleOutcome::Settled | SettleOutcome::Stale => outcome,
             SettleOutcome::Unknown(error) => Outcome::from(error),
         }
+    }
+
+    fn case(&self) -> Case<'_> {
+        let Self { endpoint, envelope, entity, places, .. } = *self;
+        Case { endpoint, envelope, entity, places }
     }
 }
 
@@ -136,6 +196,8 @@ pub enum Outcome {
     Processed,
     /// An earlier attempt had committed; its effects are out, and the delivery is settled.
     Duplicate,
+    /// State and effects are durable. The delivery was given back, to clean up when it comes again.
+    Deferred,
     /// Another attempt changed the entity first; nothing was written. Run again.
     Conflict,
     /// The lease went to another; nothing was written.
@@ -265,6 +327,20 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
     async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome;
 }
 
+/// Every protocol, with its defaults.
+pub fn all() -> Vec<Arc<dyn Protocol>> {
+    vec![
+        Arc::new(AtLeastOnce),
+        Arc::new(Inbox),
+        Arc::new(Outbox),
+        Arc::new(OutboxInbox::default()),
+        Arc::new(DetachedOutbox::default()),
+        Arc::new(Token::default()),
+        Arc::new(Replay::default()),
+        Arc::new(Transactional::default()),
+    ]
+}
+
 /// The protocol with this name.
 ///
 /// ```
@@ -272,8 +348,7 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
 /// assert!(semel_core::protocols::by_name("hopeful").is_none());
 /// ```
 pub fn by_name(name: &str) -> Option<Arc<dyn Protocol>> {
-    let all: [Arc<dyn Protocol>; 2] = [Arc::new(Transactional::default()), Arc::new(AtLeastOnce)];
-    all.into_iter().find(|protocol| protocol.name() == name)
+    all().into_iter().find(|protocol| protocol.name() == name)
 }
 
 /// Where a protocol with an inbox remembers that a message was processed.

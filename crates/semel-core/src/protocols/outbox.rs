@@ -1,150 +1,127 @@
-//! Messages that wait for their dispatch: written down with the state, sent after the commit.
+//! `outbox`: state, processed ids and pending effects in one item of the entity.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::{Outcome, Places, Step, Work};
-use crate::broker::{Destination, Outgoing, SendOutcome};
-use crate::envelope::json;
-use crate::store::{Change, Expect, Item, ItemKey, Trouble, Version, WriteOutcome};
-use crate::{Broker, Store, StoreError};
+use super::case::{self, Case, Conclude};
+use super::entity::{self, Entity};
+use super::pending::Kept;
+use super::{Outcome, Parking, Places, Processed, Protocol, Step, Work};
+use crate::broker::{BrokerLimits, SettleOutcome};
+use crate::operator::DeadLetter;
+use crate::store::StoreLimits;
+use crate::{Envelope, Store, StoreError};
 
-/// Messages that the broker would refuse must not be committed.
-pub(super) fn check_sizes(broker: &dyn Broker, messages: &[Outgoing]) -> Result<(), StoreError> {
-    let bytes_max = broker.limits().message_bytes_max;
-    match messages.iter().find(|message| message.envelope.size() > bytes_max) {
-        None => Ok(()),
-        Some(message) => Err(StoreError {
-            trouble: Trouble::TooLarge,
-            store: format!("{broker:?}"),
-            operation: "send",
-            reason: format!(
-                "a `{}` takes {} bytes, the limit is {bytes_max}",
-                message.envelope.kind,
-                message.envelope.size()
-            ),
-            help: "Send less in one message.".to_owned(),
-        }),
-    }
+const NAME: &str = "outbox";
+
+/// One conditional write holds the new state, the message's id and its effects.
+///
+/// 1. Read the entity. If it knows the message: go to 4.
+/// 2. Run the handler.
+/// 3. Commit state, id and effects in one write of the entity.
+/// 4. Send the effects that are pending for the message, then clear them from the entity.
+/// 5. Settle.
+///
+/// Any store will do that has a conditional write. The ids are kept for good, so that a duplicate is
+/// recognised at any time, and the entity grows by each message: for entities of few messages.
+///
+/// Committed effects wait at most until the message is delivered again, for it is settled only once
+/// they are out. Budget: 1 read, 2 writes; 1 write for a message without effects.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outbox;
+
+/// What the entity remembers.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Books {
+    /// The messages that were processed.
+    done: BTreeSet<String>,
+    /// Effects that may not be out yet, by message.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pending: BTreeMap<String, Vec<Kept>>,
 }
 
-/// Sends `messages`; all of them, or it is to be done again.
-pub(super) async fn dispatch(
-    broker: &dyn Broker,
-    messages: Vec<Outgoing>,
-) -> Result<(), StoreError> {
-    if messages.is_empty() {
-        return Ok(());
-    }
-    for sent in broker.send(messages).await {
-        match sent {
-            SendOutcome::Sent => {}
-            SendOutcome::Unknown(error) => return Err(error),
-            // Committed effects are never given up: wait for the broker's limits to change.
-            SendOutcome::Refused(error) => {
-                return Err(StoreError { trouble: Trouble::Unavailable, ..error });
-            }
+impl Outbox {
+    async fn attempt(&self, work: &Work<'_>) -> Result<Outcome, Outcome> {
+        let case = work.case();
+        let mut entity = Entity::<Books>::load(&case, NAME).await?;
+        if entity.books.done.contains(&case.message()) {
+            publish(&case, entity).await?;
+            return Ok(work.ack(Outcome::Duplicate).await);
         }
-    }
-    Ok(())
-}
 
-/// Dispatches the messages of a committed attempt, removes their record, and settles.
-pub(super) async fn dispatch_own(
-    work: &Work<'_>,
-    key: ItemKey,
-    messages: Vec<Outgoing>,
-    version: Option<Version>,
-    outcome: Outcome,
-) -> Outcome {
-    work.begin(Step::Dispatch);
-    if let Err(error) = dispatch(work.places.broker, messages).await {
-        return error.into();
-    }
-    if let Some(version) = version {
-        work.begin(Step::ClearOutbox);
-        if let Err(error) = clear(work.places.store, key, version).await {
-            return error.into();
+        let decision = work.decide(entity.state.clone()).await?;
+        let messages = Kept::all(&work.messages(decision.effects)?)?;
+
+        work.begin(Step::CommitState);
+        entity.state = Some(decision.state);
+        entity.books.done.insert(case.message());
+        if !messages.is_empty() {
+            entity.books.pending.insert(case.message(), messages);
         }
-    }
-    work.ack(outcome).await
-}
+        entity.save(&case).await?;
 
-/// Sends what a record holds, and removes it.
-pub(super) async fn finish(places: Places<'_>, record: Item) -> Result<(), StoreError> {
-    dispatch(places.broker, read(&record)?).await?;
-    clear(places.store, record.key, record.version).await
-}
-
-/// Removes the record of what was dispatched.
-pub(super) async fn clear(
-    store: &dyn Store,
-    key: ItemKey,
-    version: Version,
-) -> Result<(), StoreError> {
-    let delete = Change::Delete { key, expect: Expect::Version(version) };
-    match store.write(vec![delete]).await {
-        // On a conflict someone else dispatched and cleared it.
-        WriteOutcome::Applied(_) | WriteOutcome::Conflict(_) => Ok(()),
-        WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => Err(error),
+        publish(&case, entity).await?;
+        Ok(work.ack(Outcome::Processed).await)
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Record {
-    /// The endpoint; absent for a message to all subscribers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    to: Option<String>,
-    delay_ms: u64,
-    envelope: Box<RawValue>,
+/// Sends what a committed attempt left pending.
+async fn publish(case: &Case<'_>, mut entity: Entity<Books>) -> Result<(), Outcome> {
+    let Some(messages) = entity.books.pending.remove(&case.message()) else { return Ok(()) };
+    case.dispatch(Kept::outgoing(&messages)?).await?;
+
+    case.begin(Step::ClearOutbox);
+    entity.save(case).await
 }
 
-/// Writes `messages` as a JSON array, to be kept under `key`.
-pub(super) fn encode(key: &ItemKey, messages: &[Outgoing]) -> Result<Vec<u8>, StoreError> {
-    let records = messages.iter().map(to_record).collect::<Result<Vec<_>, _>>();
-    records
-        .and_then(|records| serde_json::to_vec(&records))
-        .map_err(|error| unreadable(key, error.to_string()))
+#[async_trait]
+impl Protocol for Outbox {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn check(&self, _: &StoreLimits, _: &BrokerLimits) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn process(&self, work: &Work<'_>) -> Outcome {
+        self.attempt(work).await.unwrap_or_else(|outcome| outcome)
+    }
+
+    async fn processed(
+        &self,
+        endpoint: &str,
+        envelope: &Envelope,
+        entity: Option<&str>,
+        store: &dyn Store,
+    ) -> Result<Processed, StoreError> {
+        let is_done = |books: &Books, message: &str| books.done.contains(message);
+        entity::processed(endpoint, envelope, entity, store, NAME, is_done).await
+    }
+
+    async fn park(&self, parking: &Parking<'_>) -> SettleOutcome {
+        case::park(self, parking).await
+    }
+
+    async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome {
+        case::discard(self, dead, places).await
+    }
 }
 
-/// Reads what [`encode`] wrote.
-pub(super) fn read(item: &Item) -> Result<Vec<Outgoing>, StoreError> {
-    let records: Result<Vec<Record>, _> = serde_json::from_slice(&item.value);
-    records
-        .map_err(|error| error.to_string())
-        .and_then(|records| records.into_iter().map(from_record).collect())
-        .map_err(|reason| unreadable(&item.key, reason))
-}
+#[async_trait]
+impl Conclude for Outbox {
+    async fn conclude(&self, case: &Case<'_>) -> Result<bool, Outcome> {
+        let entity = Entity::<Books>::load(case, NAME).await?;
+        let is_done = entity.books.done.contains(&case.message());
+        publish(case, entity).await?;
+        Ok(is_done)
+    }
 
-fn to_record(message: &Outgoing) -> Result<Record, serde_json::Error> {
-    let to = match &message.to {
-        Destination::Endpoint(name) => Some(name.clone()),
-        Destination::Subscribers => None,
-    };
-    let delay_ms = u64::try_from(message.delay.as_millis()).unwrap_or(u64::MAX);
-    let envelope = serde_json::from_slice(&json::encode(&message.envelope))?;
-    Ok(Record { to, delay_ms, envelope })
-}
-
-fn from_record(record: Record) -> Result<Outgoing, String> {
-    let envelope =
-        json::decode(record.envelope.get().as_bytes()).map_err(|error| error.to_string())?;
-    Ok(Outgoing {
-        to: record.to.map_or(Destination::Subscribers, Destination::Endpoint),
-        envelope,
-        delay: Duration::from_millis(record.delay_ms),
-    })
-}
-
-fn unreadable(key: &ItemKey, reason: String) -> StoreError {
-    StoreError {
-        trouble: Trouble::Broken,
-        store: key.to_string(),
-        operation: "read the outbox",
-        reason,
-        help: "A newer version of Semel wrote it, or someone changed it: repair it by hand."
-            .to_owned(),
+    async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
+        let mut entity = Entity::<Books>::load(case, NAME).await?;
+        entity.books.done.insert(case.message());
+        entity.save(case).await
     }
 }

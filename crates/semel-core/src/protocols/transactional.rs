@@ -5,8 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::outbox;
-use super::{Outcome, Parking, Places, Processed, Protocol, Step, Work, inbox_key, outbox_key};
+use super::{
+    Outcome, Parking, Places, Processed, Protocol, Step, WINDOW, Work, inbox_key, outbox_key,
+};
+use super::{case, entity, pending};
 use crate::broker::{BrokerLimits, Outgoing, SettleOutcome, Settlement};
 use crate::context::outgoing;
 use crate::handler::Decision;
@@ -16,6 +18,8 @@ use crate::store::{
     WriteOutcome,
 };
 use crate::{Envelope, Store, StoreError};
+
+const NAME: &str = "transactional";
 
 /// How many records the finisher looks at in one go.
 const FINISH_PAGE: usize = 100;
@@ -39,14 +43,14 @@ pub struct Transactional {
 impl Default for Transactional {
     /// Remembers for seven days.
     fn default() -> Self {
-        Self { window: Duration::from_secs(7 * 24 * 60 * 60) }
+        Self { window: WINDOW }
     }
 }
 
 #[async_trait]
 impl Protocol for Transactional {
     fn name(&self) -> &'static str {
-        "transactional"
+        NAME
     }
 
     fn check(&self, store: &StoreLimits, _: &BrokerLimits) -> Result<(), String> {
@@ -72,9 +76,9 @@ impl Protocol for Transactional {
         if entry.is_some() {
             return self.finish_duplicate(work).await;
         }
-        let (state, expect) = match entity {
-            Some(item) => (Some(item.value), Expect::Version(item.version)),
-            None => (None, Expect::Absent),
+        let (state, expect) = match entity::with_version(entity, NAME) {
+            Ok(loaded) => loaded,
+            Err(error) => return error.into(),
         };
 
         work.begin(Step::RunHandler);
@@ -83,6 +87,13 @@ impl Protocol for Transactional {
             // Another attempt may have committed meanwhile: then this one does not count.
             Err(failure) => return self.unless_done(work, Outcome::HandlerFailed(failure)).await,
         };
+
+        // The commit settles the delivery: whatever the message came with ends before.
+        if work.places.queue == QueueHome::Inside
+            && let Err(outcome) = work.case().drop_token().await
+        {
+            return outcome;
+        }
 
         work.begin(Step::CommitState);
         let commit = match Commit::prepare(self, work, decision, expect) {
@@ -94,7 +105,7 @@ impl Protocol for Transactional {
                 Then::Nothing => Outcome::Processed,
                 Then::Dispatch(key, messages) => {
                     let record = versions.into_iter().nth(OUTBOX).flatten();
-                    outbox::dispatch_own(work, key, messages, record, Outcome::Processed).await
+                    pending::dispatch_own(work, key, messages, record, Outcome::Processed).await
                 }
             },
             WriteOutcome::Conflict(at) if lost_lease(work, &at) => Outcome::LeaseLost,
@@ -148,7 +159,7 @@ impl Protocol for Transactional {
             let last = items.last().map(|item| item.key.clone());
             for item in items {
                 // One that cannot be dispatched holds up no other.
-                match outbox::finish(places, item).await {
+                match pending::finish(places, item).await {
                     Ok(()) => finished += 1,
                     Err(error) => trouble = trouble.or(Some(error)),
                 }
@@ -161,6 +172,7 @@ impl Protocol for Transactional {
     }
 
     async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome {
+        let is_inside = places.queue == QueueHome::Inside;
         let mut changes = Vec::new();
         if let Ok(envelope) = &dead.envelope {
             changes.push(Change::Put {
@@ -171,7 +183,7 @@ impl Protocol for Transactional {
                 keep: Keep::For(self.window),
             });
         }
-        if places.queue == QueueHome::Inside {
+        if is_inside {
             let receipt = dead.receipt.clone();
             changes.push(Change::Settle { receipt, settlement: Settlement::Ack });
         }
@@ -182,7 +194,7 @@ impl Protocol for Transactional {
         }
         match places.queue {
             QueueHome::Inside => Outcome::Processed,
-            QueueHome::Elsewhere => match super::AtLeastOnce.discard(dead, places).await {
+            QueueHome::Elsewhere => match case::remove(dead, places).await {
                 // Whoever replayed it meanwhile replays what counts as processed.
                 Outcome::LeaseLost => Outcome::Processed,
                 outcome => outcome,
@@ -214,12 +226,12 @@ impl Transactional {
         let key = outbox_key(work.endpoint, work.envelope);
         let messages = match store.read(&key).await {
             Ok(None) => return work.ack(Outcome::Duplicate).await,
-            Ok(Some(item)) => outbox::read(&item).map(|messages| (messages, item.version)),
+            Ok(Some(item)) => pending::read(&item).map(|messages| (messages, item.version)),
             Err(error) => Err(error),
         };
         match messages {
             Ok((messages, version)) => {
-                outbox::dispatch_own(work, key, messages, Some(version), Outcome::Duplicate).await
+                pending::dispatch_own(work, key, messages, Some(version), Outcome::Duplicate).await
             }
             Err(error) => error.into(),
         }
@@ -273,13 +285,13 @@ impl Commit {
             let changes = [settle, inbox, state].into_iter().chain(sends).collect();
             return Ok(Self { changes, then: Then::Nothing });
         }
-        outbox::check_sizes(work.places.broker, &messages)?;
+        pending::check_sizes(work.places.broker, &messages)?;
         let key = outbox_key(work.endpoint, work.envelope);
         let mut changes = vec![inbox, state];
         if !messages.is_empty() {
             changes.push(Change::Put {
                 key: key.clone(),
-                value: outbox::encode(&key, &messages)?.into(),
+                value: pending::encode(&messages)?.into(),
                 // Never revived: the inbox entry beside it keeps late copies out.
                 expect: Expect::Absent,
                 keep: Keep::Always,

@@ -108,7 +108,7 @@ impl Simulated {
 impl Queued {
     pub(super) fn is_ready(&self, now_ms: i64) -> bool {
         match self.fate {
-            Fate::Waiting => self.ready_at_ms <= now_ms,
+            Fate::Waiting | Fate::PutOff { .. } => self.ready_at_ms <= now_ms,
             Fate::Leased { until_ms } => until_ms <= now_ms,
             Fate::Dead { .. } => false,
         }

@@ -81,7 +81,7 @@ fn count(queued: &Queued, report: &mut EndpointReport, now_ms: i64) {
         }
         _ if queued.is_ready(now_ms) => report.ready += 1,
         Fate::Leased { .. } => report.in_flight += 1,
-        Fate::Waiting => report.delayed += 1,
+        Fate::Waiting | Fate::PutOff { .. } => report.delayed += 1,
     }
     let queued_at = Timestamp::from_unix_ms(queued.queued_at_ms);
     report.oldest = Some(report.oldest.map_or(queued_at, |oldest| oldest.min(queued_at)));

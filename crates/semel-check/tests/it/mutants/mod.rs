@@ -4,7 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panic, in its helpers too")]
 
-mod account;
+pub(crate) mod account;
 mod correct;
 mod detached;
 mod inbox;
