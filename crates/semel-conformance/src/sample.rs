@@ -115,6 +115,27 @@ pub(crate) fn dead_letter(reason: DeadReason, number: u32) -> Settlement {
     Settlement::DeadLetter { reason, failure: failure(number), entity: None }
 }
 
+/// A settlement that parks a message as one for `entity`, where that is known.
+pub(crate) fn dead_letter_for(entity: Option<&str>) -> Settlement {
+    let entity = entity.map(str::to_owned);
+    Settlement::DeadLetter { reason: DeadReason::HandlerFailed, failure: failure(1), entity }
+}
+
+/// Keys of entities that a careless encoding harms, and none.
+pub(crate) fn delicate_entities() -> [Option<String>; 8] {
+    let text = |text: &str| Some(text.to_owned());
+    [
+        None,
+        text("7"),
+        text("007"),
+        text(""),
+        text("null"),
+        text("  customer/7 – «Müller» %41 'quoted' \"twice\" \\ 🦀\n"),
+        text("e\u{301}"),
+        Some("k".repeat(512)),
+    ]
+}
+
 /// A settlement that returns a message at once, with the `number`th failure.
 pub(crate) fn retry(number: u32) -> Settlement {
     Settlement::Retry { after: Duration::ZERO, failure: failure(number) }

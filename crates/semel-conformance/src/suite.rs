@@ -18,6 +18,7 @@ macro_rules! suite {
             a_batch_across_partitions_is_atomic_or_refused
             a_batch_with_a_value_above_the_limit_is_refused
 
+            every_space_keeps_the_conditions
             put_expecting_absent_only_creates
             put_expecting_a_version_replaces_only_it
             put_expecting_anything_creates_or_replaces
@@ -127,6 +128,11 @@ macro_rules! suite {
             registering_again_makes_no_second_copy
             copies_are_settled_apart
             a_delay_holds_for_each_copy
+
+            subscribers_are_listed_once
+            an_unknown_type_has_no_subscribers
+            subscribers_are_those_of_the_exact_type
+            subscribers_are_those_of_the_newest_registration
         }
     };
     (operator, $open:expr) => {
@@ -134,6 +140,8 @@ macro_rules! suite {
             a_dead_letter_shows_its_history
             a_dead_letter_shows_its_reason
             a_dead_letter_shows_what_came
+            a_dead_letter_shows_its_entity
+            a_dead_letter_shows_the_entity_of_its_last_death
             a_dead_letter_keeps_the_newest_failures
             a_dead_letter_shows_since_when
             dead_letters_are_listed_by_number
@@ -174,7 +182,7 @@ macro_rules! suite {
 
             a_dead_letter_is_decided_in_a_batch
             a_decided_dead_letter_loses_the_batch
-            inspection_counts_entities_and_identities
+            inspection_counts_items
 
             concurrent_batches_settle_a_delivery_once
             every_message_is_processed_once
@@ -188,6 +196,7 @@ macro_rules! suite {
             retry_in_a_batch_keeps_the_failure
             release_in_a_batch_blames_nobody
             dead_letter_in_a_batch_parks_the_message
+            dead_letter_in_a_batch_keeps_the_entity
         }
     };
     (@tests $open:expr, $suite:ident: $($contract:ident)+) => {$(

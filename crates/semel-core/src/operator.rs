@@ -31,6 +31,8 @@ pub struct EndpointReport {
     pub inbox: u64,
     /// Effects of committed attempts that wait for their dispatch.
     pub finisher_backlog: u64,
+    /// Tokens of messages in flight.
+    pub tokens: u64,
     /// Entities with state.
     pub entities: u64,
 }

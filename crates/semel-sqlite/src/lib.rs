@@ -13,6 +13,7 @@
 //! | `dead_letter` | a message parked for a person |
 //! | `inbox` | the identity of a processed message |
 //! | `outbox` | effects that wait for their dispatch (only with a broker elsewhere) |
+//! | `token` | the right to process a message in flight |
 //! | `reply` | an answer given under an idempotency key |
 //! | `endpoint`, `subscription` | what workers registered |
 //! | `counter` | the source of versions |

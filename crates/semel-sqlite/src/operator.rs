@@ -117,10 +117,11 @@ fn inspect(connection: &Connection, now: Timestamp) -> rusqlite::Result<Report> 
         Ok(())
     })?;
     type Count = fn(&mut EndpointReport) -> &mut u64;
-    let counts: [(&str, Count); 4] = [
+    let counts: [(&str, Count); 5] = [
         ("dead_letter", |endpoint| &mut endpoint.dead_letters),
         ("inbox", |endpoint| &mut endpoint.inbox),
         ("outbox", |endpoint| &mut endpoint.finisher_backlog),
+        ("token", |endpoint| &mut endpoint.tokens),
         ("entity", |endpoint| &mut endpoint.entities),
     ];
     for (table, count) in counts {

@@ -9,6 +9,7 @@ mod receiving;
 mod sending;
 mod settling;
 mod stale;
+mod subscribers;
 mod subscriptions;
 
 pub use arrival::*;
@@ -19,4 +20,5 @@ pub use receiving::*;
 pub use sending::*;
 pub use settling::*;
 pub use stale::*;
+pub use subscribers::*;
 pub use subscriptions::*;

@@ -6,7 +6,10 @@ use semel_core::operator::DeadLetter;
 use super::handle::OperatorHandle;
 use crate::OperatorRig;
 use crate::broker::is_unharmed;
-use crate::sample::{RELEASE, dead_letter, delicate_messages, failure, message, retry};
+use crate::sample::{
+    RELEASE, dead_letter, dead_letter_for, delicate_entities, delicate_messages, failure, message,
+    retry,
+};
 use crate::verdict::{broken, require, require_eq};
 
 /// A dead letter shows its endpoint and protocol, its reason, how often it was delivered, and the
@@ -50,6 +53,39 @@ pub async fn a_dead_letter_shows_what_came(rig: &dyn OperatorRig) {
         let data = |bytes: &[u8]| bytes.escape_ascii().to_string();
         let sentence = "a dead letter shows its data as it came";
         require_eq(sentence, &data(&dead.raw), &data(&sent.data));
+    }
+}
+
+/// A dead letter shows the entity that it was parked with, unharmed, in a list and by its number,
+/// to any handle; none where none was told.
+pub async fn a_dead_letter_shows_its_entity(rig: &dyn OperatorRig) {
+    let place = OperatorHandle::open(rig).await;
+    for (n, entity) in delicate_entities().into_iter().enumerate() {
+        let delivery = place.delivery(&format!("orders-{n}"), message("1")).await;
+        place.queue.settle(&delivery, dead_letter_for(entity.as_deref())).await;
+    }
+    let other = OperatorHandle::open(rig).await;
+    for (n, entity) in delicate_entities().into_iter().enumerate() {
+        let listed = other.only(&format!("orders-{n}")).await;
+        let sentence = "a dead letter shows the entity that it was parked with";
+        require_eq(sentence, &listed.entity, &entity);
+        let found = other.find(listed.number).await;
+        require_eq(sentence, &found.and_then(|found| found.entity), &entity);
+    }
+}
+
+/// A message that dies again shows the entity of its last death alone: an endpoint that knows better
+/// has the last word, and one that knows nothing is not answered for by another.
+pub async fn a_dead_letter_shows_the_entity_of_its_last_death(rig: &dyn OperatorRig) {
+    let place = OperatorHandle::open(rig).await;
+    let mut delivery = place.delivery("orders", message("1")).await;
+    for entity in [Some("7"), None, Some("8"), Some("7"), None] {
+        place.queue.settle(&delivery, dead_letter_for(entity)).await;
+        let dead = place.only("orders").await;
+        let sentence = "a dead letter shows the entity of its last death alone";
+        require_eq(sentence, &dead.entity.as_deref(), &entity);
+        place.queue.settles("`Release` replays a dead letter", &dead.receipt, RELEASE).await;
+        delivery = place.queue.takes("a replayed message comes again", "orders", "1").await;
     }
 }
 

@@ -39,8 +39,9 @@ pub async fn a_decided_dead_letter_loses_the_batch(rig: &dyn QueueRig) {
     place.queue.takes("a replayed message is delivered again", "orders", "1").await;
 }
 
-/// The report counts the entities and the remembered identities of each endpoint.
-pub async fn inspection_counts_entities_and_identities(rig: &dyn QueueRig) {
+/// The report counts the entities, the remembered identities, the tokens and the effects that wait
+/// for their dispatch, of each endpoint.
+pub async fn inspection_counts_items(rig: &dyn QueueRig) {
     let Some(place) = Place::open(rig).await else { return };
     let operator = OperatorHandle::open(rig).await;
     let item = |space, key: &str| ItemKey::new(space, "orders", key);
@@ -51,18 +52,27 @@ pub async fn inspection_counts_entities_and_identities(rig: &dyn QueueRig) {
         item(Space::Inbox, "b"),
         item(Space::Inbox, "c"),
         item(Space::Reply, "d"),
+        item(Space::Token, "e"),
+        item(Space::Token, "f"),
+        item(Space::Token, "g"),
+        item(Space::Token, "h"),
+        item(Space::Outbox, "i"),
     ];
     place.queue.register("orders", &[]).await;
     place.queue.register("billing", &[]).await;
     let batch = items.iter().map(|key| put(key, "x", Expect::Absent)).collect();
     place.store.applies("a batch across spaces is applied", batch).await;
-    let sentence = "the report counts an endpoint's entities and remembered identities";
-    for (endpoint, expected) in [("orders", (2, 3)), ("billing", (0, 0))] {
-        let report = operator.report(endpoint).await;
-        require_eq(sentence, &(report.entities, report.inbox), &expected);
-    }
-    let batch = vec![delete(&items[0], Expect::Anything), delete(&items[2], Expect::Anything)];
-    place.store.applies("a delete is applied", batch).await;
-    let report = operator.report("orders").await;
-    require_eq(sentence, &(report.entities, report.inbox), &(1, 2));
+    counts(&operator, "orders", (2, 3, 4, 1)).await;
+    counts(&operator, "billing", (0, 0, 0, 0)).await;
+    let gone = [0, 2, 6, 10].map(|n: usize| delete(&items[n], Expect::Anything));
+    place.store.applies("a delete is applied", gone.into()).await;
+    counts(&operator, "orders", (1, 2, 3, 0)).await;
+}
+
+/// Asserts how many items the report counts at an endpoint.
+async fn counts(operator: &OperatorHandle<'_>, endpoint: &str, expected: (u64, u64, u64, u64)) {
+    let report = operator.report(endpoint).await;
+    let seen = (report.entities, report.inbox, report.tokens, report.finisher_backlog);
+    let sentence = "the report counts an endpoint's (entities, inbox, tokens, finisher backlog)";
+    require_eq(sentence, &seen, &expected);
 }

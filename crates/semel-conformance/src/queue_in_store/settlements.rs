@@ -6,7 +6,7 @@ use super::handle::{Place, effects, settle};
 use crate::QueueRig;
 use crate::broker::handle::require_history;
 use crate::operator::handle::OperatorHandle;
-use crate::sample::{dead_letter, failure};
+use crate::sample::{dead_letter, dead_letter_for, delicate_entities, failure};
 use crate::verdict::require_eq;
 
 /// Settles a new delivery in a batch, beside effects, which must be applied.
@@ -53,4 +53,18 @@ pub async fn dead_letter_in_a_batch_parks_the_message(rig: &dyn QueueRig) {
     let seen = (dead.reason, dead.failures);
     let expected = (DeadReason::UnknownType, vec![failure(7)]);
     require_eq("a dead letter keeps its reason and history", &seen, &expected);
+}
+
+/// `DeadLetter` in a batch keeps the entity with the message, unharmed; none where none was told.
+pub async fn dead_letter_in_a_batch_keeps_the_entity(rig: &dyn QueueRig) {
+    let Some(place) = Place::open(rig).await else { return };
+    let operator = OperatorHandle::open(place.rig).await;
+    for (n, entity) in delicate_entities().into_iter().enumerate() {
+        let endpoint = format!("orders-{n}");
+        let delivery = place.delivery(&endpoint, "1").await;
+        let parked = settle(&delivery.receipt, dead_letter_for(entity.as_deref()));
+        place.store.applies("a delivery is settled in a batch", vec![parked]).await;
+        let seen = operator.only(&endpoint).await.entity;
+        require_eq("a dead letter keeps the entity that it was parked with", &seen, &entity);
+    }
 }

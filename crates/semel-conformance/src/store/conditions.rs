@@ -2,7 +2,7 @@
 
 use semel_core::store::{Expect, ItemKey, Version};
 
-use super::handle::{StoreHandle, delete, entity, put};
+use super::handle::{StoreHandle, delete, entity, in_every_space, put};
 use crate::StoreRig;
 
 /// `Put` expecting *absent* creates the item, and conflicts where there is one.
@@ -72,6 +72,30 @@ pub async fn delete_expecting_anything_never_conflicts(rig: &dyn StoreRig) {
     for _ in 0..2 {
         store.applies(sentence, vec![delete(&entity("7"), Expect::Anything)]).await;
         store.shows(sentence, &entity("7"), None).await;
+    }
+}
+
+/// The conditions hold in every space: each may be a table of its own, with statements of its own.
+pub async fn every_space_keeps_the_conditions(rig: &dyn StoreRig) {
+    let store = StoreHandle::open(rig).await;
+    let sentence = "the conditions hold in every space";
+    for key in in_every_space() {
+        let first = store.puts(&key, "first", Expect::Absent).await;
+        let create = vec![put(&key, "another", Expect::Absent)];
+        store.conflicts(sentence, create, &[0]).await;
+        store.conflicts(sentence, vec![delete(&key, Expect::Absent)], &[0]).await;
+        let second = store.puts(&key, "second", Expect::Version(first.clone())).await;
+        let old = Expect::Version(first);
+        store.conflicts(sentence, vec![put(&key, "late", old.clone())], &[0]).await;
+        store.conflicts(sentence, vec![delete(&key, old)], &[0]).await;
+        store.shows(sentence, &key, Some(b"second")).await;
+        store.applies(sentence, vec![delete(&key, Expect::Version(second.clone()))]).await;
+        store.shows(sentence, &key, None).await;
+        store.conflicts(sentence, vec![delete(&key, Expect::Version(second))], &[0]).await;
+        store.puts(&key, "third", Expect::Anything).await;
+        store.shows(sentence, &key, Some(b"third")).await;
+        store.applies(sentence, vec![delete(&key, Expect::Anything)]).await;
+        store.shows(sentence, &key, None).await;
     }
 }
 

@@ -169,6 +169,11 @@ pub(crate) fn entity(key: impl Into<String>) -> ItemKey {
     ItemKey::new(Space::Entity, "orders", key)
 }
 
+/// The same partition and key in each space.
+pub(crate) fn in_every_space() -> [ItemKey; Space::ALL.len()] {
+    Space::ALL.map(|space| ItemKey::new(space, "orders", "7"))
+}
+
 /// A put without window.
 pub(crate) fn put(key: &ItemKey, value: impl Into<Bytes>, expect: Expect) -> Change {
     put_for(key, value, expect, Keep::Always)

@@ -2,17 +2,16 @@
 
 use bytes::Bytes;
 use semel_core::broker::Receipt;
-use semel_core::store::{Change, Expect, ItemKey, QueueHome, Space, Trouble};
+use semel_core::store::{Change, Expect, QueueHome, Trouble};
 
-use super::handle::{StoreHandle, entity, put};
+use super::handle::{StoreHandle, entity, in_every_space, put};
 use crate::StoreRig;
 use crate::sample::{BYTES_TRIED_MAX, RELEASE, message, to};
 
 /// An item that was never put is absent.
 pub async fn an_item_never_put_is_absent(rig: &dyn StoreRig) {
     let store = StoreHandle::open(rig).await;
-    for space in Space::ALL {
-        let key = ItemKey::new(space, "orders", "7");
+    for key in in_every_space() {
         store.shows("an item that was never put is absent", &key, None).await;
     }
 }

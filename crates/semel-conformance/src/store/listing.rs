@@ -6,28 +6,37 @@ use super::handle::{StoreHandle, delete, entity, require_clear};
 use crate::StoreRig;
 use crate::verdict::{broken, require, require_eq};
 
-/// A listing is in the order of (partition, key), byte by byte.
+/// A listing is in the order of (partition, key), byte by byte, in every space.
 pub async fn a_listing_is_in_order(rig: &dyn StoreRig) {
     let Some(store) = listing_store(rig).await else { return };
-    let keys = filled(&store).await;
-    let seen: Vec<ItemKey> =
-        pages(&store, Space::Outbox, 100).await.into_iter().map(|i| i.key).collect();
-    require_eq("a listing is in the order of (partition, key)", &seen, &keys);
+    for space in Space::ALL {
+        let keys = filled(&store, space).await;
+        let seen: Vec<ItemKey> =
+            pages(&store, space, 100).await.into_iter().map(|i| i.key).collect();
+        require_eq("a listing is in the order of (partition, key)", &seen, &keys);
+    }
 }
 
-/// A listing holds at most as many items as asked for, and goes on after any key, present or not.
+/// A listing holds at most as many items as asked for, and goes on after any key, present or not, in
+/// every space.
 pub async fn a_listing_goes_on_after_a_key(rig: &dyn StoreRig) {
     let Some(store) = listing_store(rig).await else { return };
-    let keys = filled(&store).await;
+    for space in Space::ALL {
+        goes_on_after_a_key(&store, space).await;
+    }
+}
+
+async fn goes_on_after_a_key(store: &StoreHandle, space: Space) {
+    let keys = filled(store, space).await;
     for limit in [1, 2, 3, keys.len()] {
-        let items = pages(&store, Space::Outbox, limit).await;
+        let items = pages(store, space, limit).await;
         let seen: Vec<ItemKey> = items.into_iter().map(|item| item.key).collect();
         require_eq("page after page, a listing shows each item once", &seen, &keys);
     }
     for after in [("", ""), ("a", "5"), ("a", "zz"), ("aa", "x"), ("🦀🦀", "")] {
-        let after = ItemKey::new(Space::Outbox, after.0, after.1);
+        let after = ItemKey::new(space, after.0, after.1);
         let expected: Vec<&ItemKey> = keys.iter().filter(|key| **key > after).collect();
-        let page = Page { space: Space::Outbox, after: Some(after.clone()), limit: 100 };
+        let page = Page { space, after: Some(after.clone()), limit: 100 };
         let items = store.list(&page).await;
         let seen: Vec<&ItemKey> = items.iter().map(|item| &item.key).collect();
         require_eq("a listing goes on after a key that is not there", &seen, &expected);
@@ -78,7 +87,7 @@ async fn listing_store(rig: &dyn StoreRig) -> Option<StoreHandle> {
 }
 
 /// Puts items whose keys a wrong comparison misorders; gives their keys in order.
-async fn filled(store: &StoreHandle) -> Vec<ItemKey> {
+async fn filled(store: &StoreHandle, space: Space) -> Vec<ItemKey> {
     let pairs = [
         ("a", "z"),
         ("a", "Z"),
@@ -95,7 +104,7 @@ async fn filled(store: &StoreHandle) -> Vec<ItemKey> {
         ("\u{ff5e}", "a"),
     ];
     let mut keys: Vec<ItemKey> =
-        pairs.into_iter().map(|(p, k)| ItemKey::new(Space::Outbox, p, k)).collect();
+        pairs.into_iter().map(|(p, k)| ItemKey::new(space, p, k)).collect();
     for key in &keys {
         store.puts(key, "x", Expect::Absent).await;
     }

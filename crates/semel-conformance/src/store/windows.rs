@@ -1,8 +1,8 @@
 //! How long an item is kept.
 
-use semel_core::store::{Change, Expect, ItemKey, Keep, Version, WriteOutcome};
+use semel_core::store::{Change, Expect, ItemKey, Keep, Space, Version, WriteOutcome};
 
-use super::handle::{StoreHandle, delete, entity, put, put_for};
+use super::handle::{StoreHandle, delete, entity, in_every_space, put, put_for};
 use crate::StoreRig;
 use crate::verdict::{broken, require};
 
@@ -21,25 +21,38 @@ async fn put_with(store: &StoreHandle, key: &ItemKey, expect: Expect, keep: Keep
     }
 }
 
-/// An item is kept at least for its window.
+/// An item is kept at least for its window, in every space.
 pub async fn an_item_is_kept_for_its_window(rig: &dyn StoreRig) {
     let store = StoreHandle::open(rig).await;
-    let version = put_with(&store, &entity("7"), Expect::Absent, window(rig)).await;
+    let mut kept = Vec::new();
+    for key in in_every_space() {
+        let version = put_with(&store, &key, Expect::Absent, window(rig)).await;
+        kept.push((key, version));
+    }
     rig.pass(rig.tick() * (WINDOW_TICKS - 2)).await;
     let sentence = "an item is kept for its window";
-    store.shows(sentence, &entity("7"), Some(b"value")).await;
-    let create = vec![put(&entity("7"), "another", Expect::Absent)];
-    store.conflicts(sentence, create, &[0]).await;
-    store.puts(&entity("7"), "changed", Expect::Version(version)).await;
+    for (key, version) in kept {
+        store.shows(sentence, &key, Some(b"value")).await;
+        let create = vec![put(&key, "another", Expect::Absent)];
+        store.conflicts(sentence, create, &[0]).await;
+        store.puts(&key, "changed", Expect::Version(version)).await;
+    }
 }
 
-/// Past its window an item is there whole or gone, and every condition sees what a read sees.
+/// Past its window an item is there whole or gone, and every condition sees what a read sees, in
+/// every space.
 pub async fn an_item_past_its_window_is_whole_or_gone(rig: &dyn StoreRig) {
     let store = StoreHandle::open(rig).await;
-    for (name, change) in conditional_changes() {
-        let key = entity(name);
-        let version = put_with(&store, &key, Expect::Absent, window(rig)).await;
-        rig.pass(rig.tick() * (WINDOW_TICKS + 2)).await;
+    let mut past = Vec::new();
+    for space in Space::ALL {
+        for (name, change) in conditional_changes() {
+            let key = ItemKey::new(space, "orders", name);
+            let version = put_with(&store, &key, Expect::Absent, window(rig)).await;
+            past.push((key, version, change));
+        }
+    }
+    rig.pass(rig.tick() * (WINDOW_TICKS + 2)).await;
+    for (key, version, change) in past {
         match store.read(&key).await {
             None => is_gone(&store, change(&key, version)).await,
             Some(item) => require(

@@ -63,6 +63,12 @@ caught! {
             broker::a_message_outlives_its_handle;
     }
 
+    mistakes_with_one_space_are_caught in RICH {
+        TokensIgnoreConditions by store::every_space_keeps_the_conditions;
+        TokensHaveNoWindow by store::an_item_is_kept_for_its_window;
+        TokensAreUnordered by store::a_listing_is_in_order, store::a_listing_goes_on_after_a_key;
+    }
+
     mistakes_with_conditions_and_batches_are_caught in RICH {
         CreateOverwrites by store::put_expecting_absent_only_creates,
             store::concurrent_creates_have_one_winner;
@@ -104,6 +110,8 @@ caught! {
         QueueElsewhereIsDropped by store::a_queue_is_inside_or_refused,
             queue_in_store::a_batch_settles_puts_and_queues;
         OrderWithoutOffer by broker::a_later_message_waits_for_a_leased_one;
+        UnlistedIsNobody by broker::subscribers_are_listed_once,
+            broker::an_unknown_type_has_no_subscribers;
     }
 
     mistakes_with_receiving_are_caught in RICH {
@@ -179,6 +187,14 @@ caught! {
         CopiesAreOneMessage by broker::copies_are_settled_apart;
     }
 
+    mistakes_with_listing_subscribers_are_caught in RICH {
+        ListedPerSubscription by broker::subscribers_are_listed_once;
+        EveryoneIsListed by broker::an_unknown_type_has_no_subscribers,
+            broker::subscribers_are_those_of_the_exact_type;
+        ListedByPrefix by broker::subscribers_are_those_of_the_exact_type;
+        ListedForEver by broker::subscribers_are_those_of_the_newest_registration;
+    }
+
     mistakes_with_order_are_caught in RICH {
         OrderIsIgnored by broker::a_later_message_waits_for_a_leased_one,
             broker::concurrent_receivers_keep_a_keys_order;
@@ -202,6 +218,7 @@ caught! {
             queue_in_store::a_value_above_the_limit_refuses_the_batch,
             store::a_batch_with_a_value_above_the_limit_is_refused;
         BatchForgetsTheFailure by queue_in_store::retry_in_a_batch_keeps_the_failure;
+        BatchForgetsTheEntity by queue_in_store::dead_letter_in_a_batch_keeps_the_entity;
         BatchQueuesNothing by queue_in_store::a_batch_settles_puts_and_queues,
             queue_in_store::a_queued_message_comes_to_each_subscriber;
         BatchQueuesInReverse by queue_in_store::a_batch_queues_in_its_order;
@@ -222,6 +239,13 @@ caught! {
         ReasonIsForgotten by operator::a_dead_letter_shows_its_reason,
             queue_in_store::dead_letter_in_a_batch_parks_the_message;
         RawIsEncoded by operator::a_dead_letter_shows_what_came;
+        FirstEntityStays by operator::a_dead_letter_shows_the_entity_of_its_last_death;
+        NoEntityIsEmpty by operator::a_dead_letter_shows_its_entity,
+            operator::a_dead_letter_shows_the_entity_of_its_last_death,
+            queue_in_store::dead_letter_in_a_batch_keeps_the_entity;
+        EmptyEntityIsNone by operator::a_dead_letter_shows_its_entity;
+        ListForgetsTheEntity by operator::a_dead_letter_shows_its_entity;
+        LookUpForgetsTheEntity by operator::a_dead_letter_shows_its_entity;
         DeadSinceIsNow by operator::a_dead_letter_shows_since_when;
         DeadPagesRepeat by operator::dead_letters_are_listed_by_number;
         AliveIsListed by operator::an_unknown_number_finds_nothing,
@@ -236,7 +260,8 @@ caught! {
         OldestIsTheYoungest by operator::inspection_tells_the_oldest_message;
         RegisteredOnceForAll by operator::inspection_shows_registrations;
         EmptyPlaceReportsItself by operator::an_empty_place_reports_nothing;
-        InboxIsEntities by queue_in_store::inspection_counts_entities_and_identities;
+        InboxIsEntities by queue_in_store::inspection_counts_items;
+        TokensAreEffects by queue_in_store::inspection_counts_items;
     }
 }
 

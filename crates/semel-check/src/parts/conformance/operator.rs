@@ -98,4 +98,5 @@ fn count_items(items: &Items, endpoint: &str, report: &mut EndpointReport) {
     report.entities = count(Space::Entity);
     report.inbox = count(Space::Inbox);
     report.finisher_backlog = count(Space::Outbox);
+    report.tokens = count(Space::Token);
 }

@@ -36,6 +36,9 @@ impl Items {
         let (Change::Put { key, expect, .. } | Change::Delete { key, expect }) = change else {
             return true;
         };
+        if mutant == Mutant::TokensIgnoreConditions && key.space == Space::Token {
+            return true;
+        }
         let is_put = matches!(change, Change::Put { .. });
         let sees_expired = mutant == Mutant::ExpiredBlocksCreate;
         let row = self.rows.get(&stored(key, mutant)).filter(|row| sees_expired || row.lives(now));
@@ -68,6 +71,9 @@ impl Items {
         let mut until = match keep {
             Keep::Always => None,
             Keep::For(span) if mutant == Mutant::WindowEndsEarly => Some(now.after(span / 2)),
+            Keep::For(_) if mutant == Mutant::TokensHaveNoWindow && key.space == Space::Token => {
+                Some(now)
+            }
             Keep::For(span) => Some(now.after(span)),
         };
         if let (Some(before), Mutant::WindowIsThatOfTheCreate) = (before, mutant) {

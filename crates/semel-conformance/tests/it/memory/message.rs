@@ -26,6 +26,8 @@ pub(super) struct Message {
     pub(super) failures: Vec<FailureRecord>,
     pub(super) failure_count: u32,
     pub(super) dead: Option<(DeadReason, Timestamp)>,
+    /// The entity that its last death was told.
+    pub(super) entity: Option<String>,
 }
 
 impl Message {
@@ -95,16 +97,27 @@ impl Message {
                     self.fail(failure, mutant);
                 }
             }
-            Settlement::DeadLetter { reason, failure, entity: _ } => {
+            Settlement::DeadLetter { reason, failure, entity } => {
                 let forgets = mutant == Mutant::ReasonIsForgotten;
                 let reason = if forgets { DeadReason::HandlerFailed } else { *reason };
                 self.dead = Some((reason, now));
+                self.keep_entity(entity.as_ref(), mutant);
                 self.fail(failure, mutant);
             }
         }
         if mutant == Mutant::WaitIsIgnored {
             self.ready_at = now;
         }
+    }
+
+    fn keep_entity(&mut self, entity: Option<&String>, mutant: Mutant) {
+        let first = self.entity.take();
+        self.entity = match (mutant, entity.cloned()) {
+            (Mutant::FirstEntityStays, entity) => first.or(entity),
+            (Mutant::NoEntityIsEmpty, None) => Some(String::new()),
+            (Mutant::EmptyEntityIsNone, entity) => entity.filter(|entity| !entity.is_empty()),
+            (_, entity) => entity,
+        };
     }
 
     fn replay(&mut self, ready_at: Timestamp, now: Timestamp, mutant: Mutant) {

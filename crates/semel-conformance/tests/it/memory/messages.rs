@@ -16,6 +16,8 @@ use super::mutant::Mutant;
 pub(super) struct Messages {
     pub(super) queued: BTreeMap<i64, Message>,
     pub(super) registered: BTreeMap<String, Registered>,
+    /// Every (type, endpoint) of any registration: what only a mutant lists.
+    ever_subscribed: BTreeSet<(String, String)>,
     last_number: i64,
     last_tag: u64,
 }
@@ -37,6 +39,8 @@ impl Messages {
             (Some(_), Mutant::RegisteredOnceForAll) => return,
             _ => {}
         }
+        let kinds = registration.subscriptions.iter().cloned();
+        self.ever_subscribed.extend(kinds.map(|kind| (kind, registration.endpoint.clone())));
         let registered = Registered { registration, at };
         self.registered.insert(registered.registration.endpoint.clone(), registered);
     }
@@ -65,6 +69,20 @@ impl Messages {
         endpoints
     }
 
+    /// The subscribers as somebody is told who asks for them.
+    pub(super) fn listed(&self, kind: &str, mutant: Mutant) -> Vec<String> {
+        match mutant {
+            Mutant::ListedPerSubscription => self.subscribers(kind, Mutant::CopyPerRegistration),
+            Mutant::ListedByPrefix => self.subscribers(kind, Mutant::SubscribersByPrefix),
+            Mutant::EveryoneIsListed => self.registered.keys().cloned().collect(),
+            Mutant::ListedForEver => {
+                let ever = self.ever_subscribed.iter().filter(|(other, _)| other == kind);
+                ever.map(|(_, endpoint)| endpoint.clone()).collect()
+            }
+            _ => self.subscribers(kind, mutant),
+        }
+    }
+
     fn queue_at(&mut self, endpoint: String, outgoing: &Outgoing, now: Timestamp, mutant: Mutant) {
         let envelope = carried(&outgoing.envelope, mutant);
         let known = |message: &Message| message.envelope.id == envelope.id;
@@ -89,6 +107,7 @@ impl Messages {
             failures: Vec::new(),
             failure_count: 0,
             dead: None,
+            entity: None,
         };
         self.queued.insert(self.last_number, message);
     }
@@ -193,6 +212,13 @@ impl Messages {
         match settlement {
             Settlement::Retry { after, .. } if mutant == Mutant::BatchForgetsTheFailure => {
                 self.settle(receipt, &Settlement::Release { after: *after }, now, mutant)
+            }
+            Settlement::DeadLetter { reason, failure, .. }
+                if mutant == Mutant::BatchForgetsTheEntity =>
+            {
+                let (reason, failure) = (*reason, failure.clone());
+                let parked = Settlement::DeadLetter { reason, failure, entity: None };
+                self.settle(receipt, &parked, now, mutant)
             }
             _ => self.settle(receipt, settlement, now, mutant),
         };

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semel_conformance::{BrokerRig, OperatorRig, Rig, StoreRig};
-use semel_core::broker::Ordering;
+use semel_core::broker::{Ordering, Subscribers};
 use semel_core::operator::Operator;
 use semel_core::store::{Atomicity, Listing, QueueHome, StoreError, Trouble};
 use semel_core::{Broker, Clock, ManualClock, Store, Timestamp};
@@ -31,6 +31,7 @@ pub(crate) struct Character {
     pub(crate) listing: Listing,
     pub(crate) queue: QueueHome,
     pub(crate) ordering: Ordering,
+    pub(crate) subscribers: Subscribers,
     pub(crate) mutant: Mutant,
 }
 
@@ -43,6 +44,7 @@ impl Character {
         listing: Listing::Supported,
         queue: QueueHome::Inside,
         ordering: Ordering::PerPartitionKey,
+        subscribers: Subscribers::Listed,
         mutant: Mutant::None,
     };
 
@@ -54,6 +56,7 @@ impl Character {
         listing: Listing::Unsupported,
         queue: QueueHome::Elsewhere,
         ordering: Ordering::None,
+        subscribers: Subscribers::Unlisted,
         mutant: Mutant::None,
     };
 

@@ -18,6 +18,11 @@ pub(crate) enum Mutant {
     LongKeysAreCut,
     HandleTakesAllAlong,
 
+    // One space unlike the others.
+    TokensIgnoreConditions,
+    TokensHaveNoWindow,
+    TokensAreUnordered,
+
     // Conditions and batches.
     CreateOverwrites,
     OldVersionWins,
@@ -96,6 +101,11 @@ pub(crate) enum Mutant {
     CopyPerRegistration,
     SubscribersByPrefix,
     CopiesAreOneMessage,
+    ListedPerSubscription,
+    ListedByPrefix,
+    ListedForEver,
+    EveryoneIsListed,
+    UnlistedIsNobody,
 
     // Order.
     OrderIsIgnored,
@@ -113,6 +123,7 @@ pub(crate) enum Mutant {
     ConflictQueues,
     OversizeIsLeftOut,
     BatchForgetsTheFailure,
+    BatchForgetsTheEntity,
     BatchQueuesNothing,
     BatchQueuesInReverse,
     BatchSettlesTheFirst,
@@ -128,6 +139,11 @@ pub(crate) enum Mutant {
     RemovalReplays,
     ReasonIsForgotten,
     RawIsEncoded,
+    FirstEntityStays,
+    NoEntityIsEmpty,
+    EmptyEntityIsNone,
+    ListForgetsTheEntity,
+    LookUpForgetsTheEntity,
     DeadSinceIsNow,
     DeadPagesRepeat,
     AliveIsListed,
@@ -138,4 +154,5 @@ pub(crate) enum Mutant {
     RegisteredOnceForAll,
     EmptyPlaceReportsItself,
     InboxIsEntities,
+    TokensAreEffects,
 }

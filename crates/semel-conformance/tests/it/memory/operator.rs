@@ -41,11 +41,20 @@ impl Operator for Memory {
             filter.endpoint.as_ref().is_none_or(|endpoint| *endpoint == dead.endpoint)
                 && (dead.number > filter.after || repeats)
         };
-        Ok(self.dead().into_iter().filter(of).take(filter.limit).collect())
+        let mut page: Vec<DeadLetter> =
+            self.dead().into_iter().filter(of).take(filter.limit).collect();
+        if self.is(Mutant::ListForgetsTheEntity) {
+            page.iter_mut().for_each(|dead| dead.entity = None);
+        }
+        Ok(page)
     }
 
     async fn dead_letter(&self, number: i64) -> Result<Option<DeadLetter>, StoreError> {
-        Ok(self.dead().into_iter().find(|dead| dead.number == number))
+        let mut found = self.dead().into_iter().find(|dead| dead.number == number);
+        if let (true, Some(dead)) = (self.is(Mutant::LookUpForgetsTheEntity), &mut found) {
+            dead.entity = None;
+        }
+        Ok(found)
     }
 }
 
@@ -85,6 +94,8 @@ impl Memory {
             if self.is(Mutant::InboxIsEntities) { Space::Entity } else { Space::Inbox };
         report.inbox = count(remembered);
         report.finisher_backlog = count(Space::Outbox);
+        let held = if self.is(Mutant::TokensAreEffects) { Space::Outbox } else { Space::Token };
+        report.tokens = count(held);
     }
 
     /// All dead letters, by number.
@@ -124,7 +135,7 @@ impl Memory {
             dead_since: if self.is(Mutant::DeadSinceIsNow) { self.now() } else { since },
             deliveries: message.deliveries,
             failures: message.failures.clone(),
-            entity: None,
+            entity: message.entity.clone(),
             receipt: message.receipt(number),
         })
     }

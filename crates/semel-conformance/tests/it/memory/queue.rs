@@ -23,7 +23,7 @@ impl Broker for Memory {
             message_bytes_max: self.place.character.bytes_max,
             receive_max: RECEIVE_MAX,
             ordering: self.place.character.ordering,
-            subscribers: Subscribers::Listed,
+            subscribers: self.place.character.subscribers,
         }
     }
 
@@ -83,8 +83,13 @@ impl Broker for Memory {
     }
 
     async fn subscribers(&self, kind: &str) -> Result<Vec<String>, StoreError> {
-        let mutant = self.place.character.mutant;
-        Ok(self.lock().messages.subscribers(kind, mutant))
+        if self.place.character.subscribers == Subscribers::Unlisted {
+            if self.is(Mutant::UnlistedIsNobody) {
+                return Ok(Vec::new());
+            }
+            return Err(error(Trouble::Unsupported, "subscribers", "they are not listed"));
+        }
+        Ok(self.lock().messages.listed(kind, self.place.character.mutant))
     }
 
     async fn send(&self, mut messages: Vec<Outgoing>) -> Vec<SendOutcome> {

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use semel_core::Store;
 use semel_core::store::{
-    Atomicity, Change, Expect, Item, ItemKey, Listing, Page, QueueHome, StoreError, StoreLimits,
-    Trouble, Version, WriteOutcome,
+    Atomicity, Change, Expect, Item, ItemKey, Listing, Page, QueueHome, Space, StoreError,
+    StoreLimits, Trouble, Version, WriteOutcome,
 };
 
 use super::mutant::Mutant;
@@ -68,7 +68,8 @@ impl Store for Memory {
         if self.is(Mutant::ListingIsOld) {
             items.pop();
         }
-        if self.is(Mutant::ListingJoinsKeys) {
+        let unordered = self.is(Mutant::TokensAreUnordered) && page.space == Space::Token;
+        if self.is(Mutant::ListingJoinsKeys) || unordered {
             items.sort_by_key(|item| format!("{}{}", item.key.partition, item.key.key));
         }
         let after = |item: &Item| match &page.after {
