@@ -12,6 +12,7 @@ mod damaged_rows;
 mod groups;
 mod isolation;
 mod locked;
+mod migration;
 mod numbers;
 mod opening;
 mod order;

@@ -53,7 +53,7 @@ fn an_empty_file_becomes_ours() {
     let rig = Rig::new();
     std::fs::write(rig.path(), b"").unwrap();
     drop(rig.open());
-    assert_eq!(rig.ask::<i64>("PRAGMA user_version"), 1);
+    assert_eq!(rig.ask::<i64>("PRAGMA user_version"), 2);
 }
 
 fn cut(path: &Path, bytes: usize) {
@@ -113,19 +113,19 @@ const NOT_OURS: &[Case] = &[
         "a newer file",
         |path| {
             ours(path);
-            shell(path, "PRAGMA user_version = 2");
+            shell(path, "PRAGMA user_version = 3");
         },
         BOTH,
-        &["version 2", "up to 1", "newer version of Semel"],
+        &["version 3", "up to 2", "newer version of Semel"],
     ),
     (
         "an older file, to look at",
         |path| {
             ours(path);
-            shell(path, "PRAGMA user_version = 0");
+            shell(path, "PRAGMA user_version = 1");
         },
         &[Missing::Refuse],
-        &["version 0", "needs version 1", "Start a worker of this version"],
+        &["version 1", "needs version 2", "Start a worker of this version"],
     ),
     (
         "half a page",
