@@ -29,6 +29,7 @@ pub(crate) enum Call {
     Receive,
     Extend,
     Settle,
+    Subscribers,
     Send,
 }
 
@@ -350,7 +351,8 @@ impl Broker for Tapped<dyn Broker> {
     }
 
     async fn subscribers(&self, kind: &str) -> Result<Vec<String>, StoreError> {
-        self.inner.subscribers(kind).await
+        let subscribers = self.inner.subscribers(kind);
+        self.tap.call(Call::Subscribers, subscribers, Err, |same| same).await
     }
 
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<SendOutcome> {
