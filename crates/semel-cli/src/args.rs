@@ -40,6 +40,7 @@ Columns:
   dead       messages that are parked for a person: see `semel dead-letters`
   backlog    effects of committed attempts that wait for their dispatch
   inbox      identities of processed messages that are remembered
+  tokens     tokens of messages in flight
   entities   entities with state
 
 Examples:
@@ -49,7 +50,7 @@ Examples:
 
 With --json: { store, at, endpoints: [{ endpoint, protocol, registered_at,
 subscriptions: [], ready, delayed, in_flight, oldest, oldest_age_ms, dead_letters,
-finisher_backlog, inbox, entities }], totals: { the same numbers, oldest,
+finisher_backlog, inbox, tokens, entities }], totals: { the same numbers, oldest,
 oldest_age_ms } }. `protocol` and `registered_at` are null where no worker has
 registered the endpoint, `oldest…` where no message waits. With --watch, one
 document a line.";
@@ -62,9 +63,10 @@ Examples:
   semel dead-letters list sqlite:shop.db --json | jq '.dead_letters[].number'
 
 With --json: { dead_letters: [{ number, endpoint, protocol, source, id, type,
-subject, reason, dead_since, deliveries, last_failure: { at, worker, reason },
+subject, entity, reason, dead_since, deliveries, last_failure: { at, worker, reason },
 unreadable }], next_after }. Where the message cannot be read, `unreadable` says why
-and the attributes are null. `next_after` is null, or the number to give to --after
+and the attributes are null. `entity` is null where no handler could tell which
+entity the message is for. `next_after` is null, or the number to give to --after
 for the next page.";
 
 /// What stands below the help of `dead-letters show`.
@@ -95,7 +97,8 @@ replayed, not_found, gone, refused }. `result` is `replayed`, `would_replay`,
 const DISCARD_HELP: &str = "\
 The message is removed and, as far as the endpoint's protocol remembers, recorded as
 processed, so that no copy of it is processed later. This cannot be undone. Without
---yes it only says what it would do, and ends with exit code 2.
+--yes it only says what it would do, and ends with exit code 2. A letter whose
+endpoint's protocol this program does not know is refused, and left as it is.
 
 Examples:
   semel dead-letters discard sqlite:shop.db 7

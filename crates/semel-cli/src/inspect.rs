@@ -90,6 +90,7 @@ struct Numbers {
     dead_letters: u64,
     finisher_backlog: u64,
     inbox: u64,
+    tokens: u64,
     entities: u64,
     #[serde(skip)]
     oldest_at: Option<Timestamp>,
@@ -135,6 +136,7 @@ impl View {
             Column::Number("dead"),
             Column::Number("backlog"),
             Column::Number("inbox"),
+            Column::Number("tokens"),
             Column::Number("entities"),
         ];
         let mut table = Table::new(&columns, width);
@@ -199,6 +201,7 @@ impl Numbers {
         self.dead_letters += report.dead_letters;
         self.finisher_backlog += report.finisher_backlog;
         self.inbox += report.inbox;
+        self.tokens += report.tokens;
         self.entities += report.entities;
         self.oldest_at = self.oldest_at.into_iter().chain(report.oldest).min();
         self.oldest = self.oldest_at.map(|at| at.to_string());
@@ -206,7 +209,7 @@ impl Numbers {
             self.oldest_at.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX));
     }
 
-    fn cells(&self, name: &str) -> [String; 9] {
+    fn cells(&self, name: &str) -> [String; 10] {
         let age = self.oldest_age_ms.map(|ms| age::span(Duration::from_millis(ms)));
         [
             name.to_owned(),
@@ -217,6 +220,7 @@ impl Numbers {
             self.dead_letters.to_string(),
             self.finisher_backlog.to_string(),
             self.inbox.to_string(),
+            self.tokens.to_string(),
             self.entities.to_string(),
         ]
     }

@@ -65,7 +65,7 @@ async fn treat(
 
 async fn treat_one(dead: &DeadLetter, backend: &Backend, tally: &Tally) -> Result<Fate, Failure> {
     match (tally.mode(), tally.deed()) {
-        (Mode::Rehearse, _) => Ok(Fate::Rehearsed),
+        (Mode::Rehearse, deed) => Ok(fate::rehearse(dead, deed)),
         (Mode::Act, Deed::Replay) => fate::replay(dead, backend).await,
         (Mode::Act, Deed::Discard) => fate::discard(dead, backend).await,
     }

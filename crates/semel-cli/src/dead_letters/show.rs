@@ -114,14 +114,14 @@ fn head(dead: &DeadLetter, now: Timestamp) -> Vec<(String, String)> {
         format!("{} ({})", age::point(dead.dead_since), age::ago(now, dead.dead_since));
     let protocol =
         dead.protocol.as_deref().unwrap_or("none: no worker has registered the endpoint");
-    [
-        ("reason", dead.reason.name().to_owned()),
-        ("dead since", dead_since),
-        ("deliveries", dead.deliveries.to_string()),
-        ("protocol", protocol.to_owned()),
-    ]
-    .map(|(label, value)| (label.to_owned(), value))
-    .to_vec()
+    let known = [
+        ("reason", Some(dead.reason.name().to_owned())),
+        ("dead since", Some(dead_since)),
+        ("deliveries", Some(dead.deliveries.to_string())),
+        ("protocol", Some(protocol.to_owned())),
+        ("entity", dead.entity.clone()),
+    ];
+    known.into_iter().filter_map(|(label, value)| Some((label.to_owned(), value?))).collect()
 }
 
 fn attributes(dead: &DeadLetter) -> Vec<(String, String)> {

@@ -228,10 +228,10 @@ fn consequence(how: &Discarded) -> String {
         Record::Unreadable => "nothing in it could be recorded to recognise copies by".to_owned(),
         Record::Unclear => "the store did not say whether it is recorded as processed".to_owned(),
     };
-    let why = match how.whose {
-        Whose::Endpoint => return copies,
-        Whose::Default => "no worker has registered the endpoint",
-        Whose::Unknown => "this program does not know the endpoint's protocol",
-    };
-    format!("{copies} (as `{protocol}` does: {why})")
+    match how.whose {
+        Whose::Endpoint => copies,
+        Whose::Default => {
+            format!("{copies} (as `{protocol}` does: no worker has registered the endpoint)")
+        }
+    }
 }

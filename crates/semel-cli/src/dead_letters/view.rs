@@ -15,6 +15,7 @@ pub(super) struct LetterView {
     #[serde(rename = "type")]
     pub(super) kind: Option<String>,
     pub(super) subject: Option<String>,
+    pub(super) entity: Option<String>,
     pub(super) reason: &'static str,
     pub(super) dead_since: String,
     pub(super) deliveries: u32,
@@ -42,6 +43,7 @@ impl LetterView {
             id: envelope.map(|envelope| envelope.id.clone()),
             kind: envelope.map(|envelope| envelope.kind.clone()),
             subject: envelope.and_then(|envelope| envelope.subject.clone()),
+            entity: dead.entity.clone(),
             reason: dead.reason.name(),
             dead_since: dead.dead_since.to_string(),
             deliveries: dead.deliveries,

@@ -60,22 +60,38 @@ async fn a_protocol_that_remembers_nothing_says_so() {
 }
 
 #[tokio::test]
-async fn without_a_protocol_the_message_is_recorded_as_processed() {
-    for (change, why) in [
-        ("DELETE FROM endpoint", "no worker has registered the endpoint"),
-        (
-            "UPDATE endpoint SET protocol = 'hopeful'",
-            "this program does not know the endpoint's protocol",
-        ),
-    ] {
-        let (shop, _) = Shop::with_a_dead_letter().await;
-        shop.sql(change);
-        let said = fine(&["dead-letters", "discard", &shop.url(), "--all", "--yes"]);
-        assert!(said.contains("recorded as processed") && said.contains(why), "{said}");
-        shop.charge(1).await;
-        shop.work(Bank::Open).await;
-        assert_eq!(shop.charges(1).await, 0);
+async fn without_a_registration_the_message_is_recorded_as_processed() {
+    let (shop, _) = Shop::with_a_dead_letter().await;
+    shop.sql("DELETE FROM endpoint");
+    let said = fine(&["dead-letters", "discard", &shop.url(), "--all", "--yes"]);
+    assert!(said.contains("recorded as processed"), "{said}");
+    assert!(said.contains("no worker has registered the endpoint"), "{said}");
+    shop.charge(1).await;
+    shop.work(Bank::Open).await;
+    assert_eq!(shop.charges(1).await, 0);
+}
+
+/// What it remembers, and where, only the protocol itself knows.
+#[tokio::test]
+async fn a_letter_of_an_unknown_protocol_is_left_alone() {
+    let (shop, number) = Shop::with_a_dead_letter().await;
+    shop.sql("UPDATE endpoint SET protocol = 'hopeful'");
+    let (url, number) = (shop.url(), number.to_string());
+    for more in [&["--yes"][..], &[]] {
+        let run = semel(&[&["dead-letters", "discard", &url, &number], more].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{run:?}");
+        let said = run.error_line();
+        assert!(said.contains("does not know `hopeful`, the protocol of `payments`"), "{said}");
+        assert!(said.contains("Run a `semel` that is as new as the endpoint's workers"), "{said}");
+        assert_eq!(shop.numbers().len(), 1);
     }
+    let run = semel(&["dead-letters", "discard", &url, "--all", "--yes", "--json"]);
+    let view = run.json();
+    let told = (run.code, &view["discarded"], &view["refused"], &view["results"][0]["result"]);
+    assert_eq!(told, (1, &json!(0), &json!(1), &json!("refused")));
+    let help = view["results"][0]["help"].as_str().unwrap();
+    assert!(help.contains("`Protocol::discard`"), "{help}");
+    fine(&["dead-letters", "replay", &url, &number]);
 }
 
 #[tokio::test]

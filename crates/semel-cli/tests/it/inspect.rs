@@ -43,7 +43,8 @@ async fn every_endpoint_is_counted() {
     let numbers = |ready, dead_letters, done| {
         json!({
             "ready": ready, "delayed": 0, "in_flight": 0, "oldest": null, "oldest_age_ms": null,
-            "dead_letters": dead_letters, "finisher_backlog": 0, "inbox": done, "entities": done,
+            "dead_letters": dead_letters, "finisher_backlog": 0, "inbox": done, "tokens": 0,
+            "entities": done,
         })
     };
     let endpoint = |mut numbers: Value, name, protocol, subscriptions| {
@@ -76,6 +77,28 @@ async fn a_person_sees_who_has_no_worker_and_where_to_look_next() {
     assert!(shown.contains("no worker has registered it"), "{shown}");
     assert!(shown.contains("subscribes to"), "{shown}");
     assert!(shown.ends_with(&format!("semel dead-letters list {}\n", shop.url())), "{shown}");
+}
+
+#[tokio::test]
+async fn tokens_in_flight_are_counted() {
+    let shop = busy_shop().await;
+    shop.sql(
+        "INSERT INTO token VALUES
+         ('payments', 't-1', '', 1, NULL), ('payments', 't-2', '', 2, NULL),
+         ('shipping', 't-1', '', 3, NULL)",
+    );
+    let view = semel(&["inspect", &shop.url(), "--json"]).json();
+    let tokens = |view: &Value| view["tokens"].clone();
+    let endpoints: Vec<Value> = view["endpoints"].as_array().unwrap().iter().map(tokens).collect();
+    assert_eq!((endpoints, tokens(&view["totals"])), (vec![json!(2), json!(1)], json!(3)));
+
+    let shown = fine(&["inspect", &shop.url()]);
+    let row = |start: &str| {
+        let row = shown.lines().find(|line| line.starts_with(start)).unwrap();
+        row.split_whitespace().nth_back(1).unwrap().to_owned()
+    };
+    assert!(shown.lines().any(|line| line.ends_with("tokens  entities")), "{shown}");
+    assert_eq!(["payments", "shipping", "total"].map(row), ["2", "1", "3"], "{shown}");
 }
 
 #[test]

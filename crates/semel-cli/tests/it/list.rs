@@ -31,7 +31,7 @@ async fn each_dead_letter_says_what_it_is_and_why_it_is_dead() {
         letters[0],
         json!({
             "number": number, "endpoint": "payments", "protocol": "transactional",
-            "source": "/outside", "id": "1", "type": "payment.charge", "subject": "1",
+            "source": "/outside", "id": "1", "type": "payment.charge", "subject": "1", "entity": "1",
             "reason": "handler-failed", "dead_since": null, "deliveries": 1,
             "last_failure": { "at": null, "worker": "till 1", "reason": crate::rig::CLOSED },
             "unreadable": null,
@@ -39,6 +39,7 @@ async fn each_dead_letter_says_what_it_is_and_why_it_is_dead() {
     );
     assert_eq!(letters[1]["reason"], "unknown-type");
     assert_eq!(letters[1]["type"], "payment.riddle");
+    assert_eq!(letters[1]["entity"], Value::Null, "no handler could tell");
     assert_eq!(list["next_after"], Value::Null);
 }
 
@@ -51,6 +52,18 @@ async fn a_list_is_a_table_without_data_and_without_terminal_tricks() {
     assert!(row.contains("payment.charge") && row.contains("handler-failed"), "{shown}");
     assert!(row.ends_with(r"the bank is closed\nsee \u{1b}[31mits door"), "{shown}");
     assert!(!shown.contains("250"), "data belongs to `show`: {shown}");
+}
+
+#[tokio::test]
+async fn a_list_shows_the_entity_where_it_is_known() {
+    let (shop, _) = Shop::with_a_dead_letter().await;
+    shop.sql("UPDATE dead_letter SET entity_id = 'order\n7'");
+    let shown = fine(&["dead-letters", "list", &shop.url()]);
+    assert!(shown.lines().next().unwrap().contains("entity"), "{shown}");
+    assert!(shown.lines().last().unwrap().contains(r" order\n7 "), "{shown}");
+    shop.sql("UPDATE dead_letter SET entity_id = NULL");
+    let shown = fine(&["dead-letters", "list", &shop.url()]);
+    assert!(shown.lines().last().unwrap().contains(" – "), "{shown}");
 }
 
 #[tokio::test]

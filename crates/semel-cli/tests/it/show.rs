@@ -42,6 +42,20 @@ async fn everything_about_a_dead_letter_is_there() {
 }
 
 #[tokio::test]
+async fn the_entity_is_shown_where_a_handler_could_tell() {
+    let (shop, number) = Shop::with_a_dead_letter().await;
+    let number = number.to_string();
+    assert_eq!(show(&shop, &number)["entity"], "1");
+    let shown = fine(&["dead-letters", "show", &shop.url(), &number]);
+    assert!(shown.contains("  entity           1\n"), "{shown}");
+
+    let (shop, number) = dead(b"{}", "application/json").await;
+    assert_eq!(show(&shop, &number)["entity"], Value::Null);
+    let shown = fine(&["dead-letters", "show", &shop.url(), &number]);
+    assert!(!shown.contains("  entity "), "{shown}");
+}
+
+#[tokio::test]
 async fn text_is_shown_as_text_and_steers_no_terminal() {
     let (shop, number) = dead("Grüße\n\u{1b}[2Jbye".as_bytes(), "text/plain").await;
     let view = show(&shop, &number);
