@@ -126,7 +126,7 @@ async fn discard_as(
     backend: &Backend,
 ) -> Result<Fate, Failure> {
     match protocol.discard(dead, backend.places()).await {
-        Outcome::Processed | Outcome::Duplicate => {
+        Outcome::Processed | Outcome::Duplicate | Outcome::Deferred => {
             let record = record(dead, protocol, backend).await;
             Ok(Fate::Discarded(Discarded { protocol: protocol.name(), whose, record }))
         }

@@ -118,7 +118,7 @@ pub(super) async fn discard(
             Err(outcome) => Err(outcome),
         };
         if let Err(outcome) = ended {
-            return outcome;
+            return outcome.into_error().into();
         }
     }
     match remove(dead, places).await {
