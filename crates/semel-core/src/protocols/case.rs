@@ -20,7 +20,7 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// The case of a delivery to park; none where nobody can tell the entity.
-    fn of_parking(parking: &Parking<'a>) -> Option<Self> {
+    pub(super) fn of_parking(parking: &Parking<'a>) -> Option<Self> {
         let Parking { endpoint, envelope, entity, places, .. } = *parking;
         Some(Self { endpoint, envelope: envelope?, entity: entity?, places })
     }
@@ -83,7 +83,8 @@ impl<'a> Case<'a> {
 /// A protocol that can tell by an entity whether a message has a committed attempt.
 #[async_trait]
 pub(super) trait Conclude: Sync {
-    /// Whether the message has a committed attempt; if so, its effects are out now.
+    /// Whether the message has a committed attempt. If so, its effects are out now. If not, no attempt
+    /// that has begun can be committed any more: the entity has another version.
     async fn conclude(&self, case: &Case<'_>) -> Result<bool, Outcome>;
 
     /// Records the message as processed, with no change and no effect.
@@ -99,7 +100,7 @@ pub(super) async fn park(protocol: &impl Conclude, parking: &Parking<'_>) -> Set
     let settlement = match committed {
         Ok(true) => Settlement::Ack,
         Ok(false) => parking.dead_letter(),
-        Err(outcome) => return SettleOutcome::Unknown(outcome.into_error()),
+        Err(outcome) => return SettleOutcome::Unknown(into_error(outcome)),
     };
     parking.places.broker.settle(parking.receipt, settlement).await
 }
@@ -118,7 +119,7 @@ pub(super) async fn discard(
             Err(outcome) => Err(outcome),
         };
         if let Err(outcome) = ended {
-            return outcome.into_error().into();
+            return into_error(outcome).into();
         }
     }
     match remove(dead, places).await {
@@ -144,18 +145,16 @@ pub(super) async fn remove(dead: &DeadLetter, places: Places<'_>) -> Outcome {
     }
 }
 
-impl Outcome {
-    /// Why something that has to be durable is not, or not surely.
-    fn into_error(self) -> StoreError {
-        match self {
-            Self::Refused(error) | Self::Unavailable(error) | Self::Broken(error) => error,
-            _ => StoreError {
-                trouble: Trouble::Unavailable,
-                store: "the entity's item".to_owned(),
-                operation: "write",
-                reason: "another attempt changed it meanwhile".to_owned(),
-                help: "It is tried again.".to_owned(),
-            },
-        }
+/// Why something that has to be durable is not, or not surely.
+pub(super) fn into_error(outcome: Outcome) -> StoreError {
+    match outcome {
+        Outcome::Refused(error) | Outcome::Unavailable(error) | Outcome::Broken(error) => error,
+        _ => StoreError {
+            trouble: Trouble::Unavailable,
+            store: "the entity's item".to_owned(),
+            operation: "write",
+            reason: "another attempt changed it meanwhile".to_owned(),
+            help: "It is tried again.".to_owned(),
+        },
     }
 }

@@ -314,18 +314,21 @@ impl Protocol for DetachedOutbox {
 #[async_trait]
 impl Conclude for DetachedOutbox {
     async fn conclude(&self, case: &Case<'_>) -> Result<bool, Outcome> {
-        let entity = Entity::<Books>::load(case, NAME).await?;
-        if let Some(last) = entity.books.last
+        let mut entity = Entity::<Books>::load(case, NAME).await?;
+        if let Some(last) = &entity.books.last
             && last.message == case.message()
         {
-            self.finish(case, &last).await?;
+            self.finish(case, last).await?;
             return Ok(true);
         }
         let item = case.store().read(&record_key(case.endpoint, &case.message())).await?;
-        Ok(match item {
-            Some(item) => matches!(Record::read(&item)?, Record::Done { .. }),
-            None => false,
-        })
+        if let Some(item) = &item
+            && let Record::Done { .. } = Record::read(item)?
+        {
+            return Ok(true);
+        }
+        entity.save(case).await?;
+        Ok(false)
     }
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {

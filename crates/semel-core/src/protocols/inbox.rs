@@ -99,8 +99,12 @@ impl Protocol for Inbox {
 impl Conclude for Inbox {
     /// Its effects may be lost: only a handler could tell what they were.
     async fn conclude(&self, case: &Case<'_>) -> Result<bool, Outcome> {
-        let entity = Entity::<Books>::load(case, NAME).await?;
-        Ok(entity.books.done.contains(&case.message()))
+        let mut entity = Entity::<Books>::load(case, NAME).await?;
+        let is_done = entity.books.done.contains(&case.message());
+        if !is_done {
+            entity.save(case).await?;
+        }
+        Ok(is_done)
     }
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {

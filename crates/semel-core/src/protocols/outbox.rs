@@ -113,10 +113,13 @@ impl Protocol for Outbox {
 #[async_trait]
 impl Conclude for Outbox {
     async fn conclude(&self, case: &Case<'_>) -> Result<bool, Outcome> {
-        let entity = Entity::<Books>::load(case, NAME).await?;
-        let is_done = entity.books.done.contains(&case.message());
+        let mut entity = Entity::<Books>::load(case, NAME).await?;
+        if !entity.books.done.contains(&case.message()) {
+            entity.save(case).await?;
+            return Ok(false);
+        }
         publish(case, entity).await?;
-        Ok(is_done)
+        Ok(true)
     }
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {

@@ -146,9 +146,13 @@ impl Protocol for OutboxInbox {
 #[async_trait]
 impl Conclude for OutboxInbox {
     async fn conclude(&self, case: &Case<'_>) -> Result<bool, Outcome> {
-        let entity = Entity::<Books>::load(case, NAME).await?;
+        let mut entity = Entity::<Books>::load(case, NAME).await?;
         if !entity.books.pending.contains_key(&case.message()) {
-            return Ok(is_remembered(case).await?);
+            let is_done = is_remembered(case).await?;
+            if !is_done {
+                entity.save(case).await?;
+            }
+            return Ok(is_done);
         }
         self.publish(case, entity).await?;
         Ok(true)

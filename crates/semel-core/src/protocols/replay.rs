@@ -5,16 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::case::{self, Case, Conclude};
+use super::case::{self, Case, Conclude, into_error};
 use super::entity::{self, Data, Entity, unreadable};
-use super::{
-    Outcome, Parking, Places, Processed, Protocol, Step, WINDOW, Work, message_key, pending,
-};
-use crate::broker::{BrokerLimits, Outgoing, SettleOutcome, Settlement};
+use super::{Outcome, Parking, Places, Processed, Protocol, Step, WINDOW, Work, pending};
+use crate::broker::{BrokerLimits, DeadReason, Outgoing, SettleOutcome, Settlement};
 use crate::context::outgoing;
 use crate::operator::DeadLetter;
-use crate::store::StoreLimits;
-use crate::{Envelope, Failure, Store, StoreError, Timestamp, ids};
+use crate::store::{StoreLimits, Trouble};
+use crate::{Envelope, Store, StoreError, Timestamp, ids};
 
 const NAME: &str = "replay";
 
@@ -31,8 +29,7 @@ const UNREPEATABLE: Duration = Duration::from_secs(60);
 ///
 /// Effects are never written down: a handler that is a function of state, message, time and the ids
 /// of its [`Context`](crate::Context) decides the same again. One that does not is found out by the
-/// hash. Then nothing is sent, the message keeps its failure in its history, and waits for a version
-/// of the handler that decides as the first one did.
+/// hash: then nothing is sent, and the message is parked for a person.
 ///
 /// Versions are dropped once they are older than the window, or once there are too many of them; a
 /// duplicate that comes later than that is processed again. Committed effects wait at most until the
@@ -137,13 +134,16 @@ async fn rerun(work: &Work<'_>, version: &Version) -> Result<Vec<Outgoing>, Outc
     let decision = work.decide_at(before, at).await?;
     let messages = outgoing(work.endpoint, work.envelope, decision.effects, at);
     if hash(&messages)? != *effects {
-        let reason = format!(
-            "the handler decides otherwise than the attempt that was committed on {}: nothing is \
-             sent; deploy the version of it that decided then, or make it a function of state, \
-             message and context",
-            work.envelope.id
-        );
-        return Err(Outcome::HandlerFailed(Failure::retry(reason)));
+        return Err(Outcome::Refused(StoreError {
+            trouble: Trouble::Unsupported,
+            store: format!("the handler of `{}`", work.envelope.kind),
+            operation: "decide again",
+            reason: "it decides otherwise than the attempt that was committed, so nothing is sent"
+                .to_owned(),
+            help: "Replay the message under the version of it that decided then, or make it a \
+                   function of state, message and context."
+                .to_owned(),
+        }));
     }
     Ok(messages)
 }
@@ -179,23 +179,23 @@ impl Protocol for Replay {
         entity::processed(endpoint, envelope, entity, store, NAME, has).await
     }
 
-    /// A committed attempt is never parked: only a handler can send its effects, so the message waits
-    /// for one that can.
+    /// A committed attempt is not parked because its handler fails: only a handler can send its effects,
+    /// so the message waits for one that can.
     async fn park(&self, parking: &Parking<'_>) -> SettleOutcome {
-        let (store, broker) = (parking.places.store, parking.places.broker);
-        let Some(envelope) = parking.envelope else {
-            return broker.settle(parking.receipt, parking.dead_letter()).await;
+        let committed = match Case::of_parking(parking) {
+            Some(case) => self.conclude(&case).await,
+            None => Ok(false),
         };
-        let settlement =
-            match self.processed(parking.endpoint, envelope, parking.entity, store).await {
-                Ok(Processed::Unknown) => parking.dead_letter(),
-                Ok(Processed::Yes) => {
-                    let failure = parking.failure.clone();
-                    Settlement::Retry { after: UNREPEATABLE, failure }
-                }
-                Err(error) => return SettleOutcome::Unknown(error),
-            };
-        broker.settle(parking.receipt, settlement).await
+        let settlement = match committed {
+            Err(outcome) => return SettleOutcome::Unknown(into_error(outcome)),
+            // One that decides otherwise does so again: that is for a person.
+            Ok(true) if parking.reason != DeadReason::Refused => {
+                let failure = parking.failure.clone();
+                Settlement::Retry { after: UNREPEATABLE, failure }
+            }
+            Ok(_) => parking.dead_letter(),
+        };
+        parking.places.broker.settle(parking.receipt, settlement).await
     }
 
     async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome {
@@ -207,8 +207,12 @@ impl Protocol for Replay {
 impl Conclude for Replay {
     /// Its effects go out with the copy of the message that was committed: that one is not parked.
     async fn conclude(&self, case: &Case<'_>) -> Result<bool, Outcome> {
-        let entity = Entity::<Books>::load(case, NAME).await?;
-        Ok(entity.books.version(&message_key(case.envelope)).is_some())
+        let mut entity = Entity::<Books>::load(case, NAME).await?;
+        let is_done = entity.books.version(&case.message()).is_some();
+        if !is_done {
+            entity.save(case).await?;
+        }
+        Ok(is_done)
     }
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {

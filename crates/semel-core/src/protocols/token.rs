@@ -223,6 +223,7 @@ impl Conclude for Token {
         let mut entity = Entity::<Books>::load(case, NAME).await?;
         if !entity.books.pending.contains_key(&case.message()) {
             if self.holds(case, &self.right(case), &entity).await? {
+                entity.save(case).await?;
                 return Ok(false);
             }
             entity = Entity::load(case, NAME).await?;
