@@ -6,6 +6,7 @@
 //! - [`store`] and [`broker`]: the contracts of the places that keep state and messages;
 //! - [`envelope`] and [`message`]: what travels;
 //! - [`handler`] and [`context`]: the user's function and what it may declare;
+//! - [`designs`]: states whose changes may be repeated and reordered;
 //! - [`protocols`]: how a delivery becomes one state change and its effects;
 //! - [`endpoint`] and [`host`]: who receives, retries, dead-letters and drains.
 
@@ -14,6 +15,7 @@
 pub mod backend;
 pub mod broker;
 pub mod context;
+pub mod designs;
 pub mod endpoint;
 pub mod envelope;
 pub mod failure;
