@@ -49,7 +49,7 @@ pub struct CreateOnce<T> {
 }
 
 /// What a [`CreateOnce`] holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Held<'a, T> {
     /// No value was given yet.
     Nothing,
