@@ -6,4 +6,5 @@
     reason = "a test fails by panic, in its helpers too"
 )]
 
+mod designs;
 mod envelope;
