@@ -9,9 +9,13 @@
 mod bank;
 #[cfg(feature = "check")]
 mod book;
+#[cfg(feature = "check")]
+mod book_idempotence;
 mod by_hand;
 mod fault;
 mod gate;
+#[cfg(feature = "check")]
+mod page;
 mod rig;
 
 mod crash;
