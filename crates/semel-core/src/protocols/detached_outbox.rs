@@ -1,6 +1,5 @@
 //! `detached_outbox`: one field of fixed size in the entity, effects and processed ids beside it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -125,7 +124,7 @@ impl DetachedOutbox {
         case.begin(Step::StageEffects);
         let key = record_key(case.endpoint, &case.message());
         let bytes_max = case.store().limits().item_bytes_max;
-        let mut record = Record::Open { attempts: BTreeMap::new(), left: Vec::new() };
+        let mut record = Record::nothing();
         let mut parts = record.add(attempt, number, messages, bytes_max)?;
         let put = record.to_put(key.clone(), Expect::Absent, Keep::Always)?;
         let version = match case.store().write(vec![put]).await {
@@ -321,27 +320,33 @@ impl Conclude for DetachedOutbox {
             self.finish(case, last).await?;
             return Ok(true);
         }
-        let item = case.store().read(&record_key(case.endpoint, &case.message())).await?;
-        if let Some(item) = &item
-            && let Record::Done { .. } = Record::read(item)?
-        {
+        let key = record_key(case.endpoint, &case.message());
+        let (record, expect) = match case.store().read(&key).await? {
+            Some(item) => (Record::read(&item)?, Expect::Version(item.version)),
+            None => (Record::nothing(), Expect::Absent),
+        };
+        if let Record::Done { .. } = record {
             return Ok(true);
         }
+        // Whoever has staged can no longer commit.
         entity.save(case).await?;
+        for parts in record.parts() {
+            parts.delete(case).await?;
+        }
+        // It stays for a while, so that nothing is staged late.
+        case.write(Record::nothing().to_put(key, expect, Keep::For(self.window))?).await?;
         Ok(false)
     }
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
         let mut entity = Entity::<Books>::load(case, NAME).await?;
         let key = record_key(case.endpoint, &case.message());
-        let item = case.store().read(&key).await?;
-        let (parts, expect) = match &item {
-            Some(item) => (Record::read(item)?.parts(), Expect::Version(item.version.clone())),
-            None => (Vec::new(), Expect::Absent),
+        let (record, expect) = match case.store().read(&key).await? {
+            Some(item) => (Record::read(&item)?, Expect::Version(item.version)),
+            None => (Record::nothing(), Expect::Absent),
         };
-        // Whoever has staged can no longer commit.
         entity.save(case).await?;
-        for parts in parts {
+        for parts in record.parts() {
             parts.delete(case).await?;
         }
         let done = Record::Done { left: Vec::new(), until_ms: 0 };

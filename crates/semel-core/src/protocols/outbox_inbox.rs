@@ -159,6 +159,12 @@ impl Conclude for OutboxInbox {
     }
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
-        self.remember(case).await
+        self.remember(case).await?;
+        // Whoever has looked into the inbox before can no longer commit, or has by now.
+        let mut entity = Entity::<Books>::load(case, NAME).await?;
+        if entity.books.pending.contains_key(&case.message()) {
+            return self.publish(case, entity).await;
+        }
+        entity.save(case).await
     }
 }

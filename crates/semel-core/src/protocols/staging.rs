@@ -62,6 +62,11 @@ pub(super) struct Parts {
 }
 
 impl Record {
+    /// No attempt has staged anything.
+    pub(super) fn nothing() -> Self {
+        Self::Open { attempts: BTreeMap::new(), left: Vec::new() }
+    }
+
     pub(super) fn read(item: &Item) -> Result<Self, StoreError> {
         serde_json::from_slice(&item.value)
             .map_err(|error| unreadable(&item.key, error.to_string()))

@@ -233,6 +233,12 @@ impl Conclude for Token {
     }
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
-        self.right(case).consume(case, self.window).await
+        self.right(case).consume(case, self.window).await?;
+        // Whoever has seen the token before can no longer commit, or has by now.
+        let mut entity = Entity::<Books>::load(case, NAME).await?;
+        if entity.books.pending.contains_key(&case.message()) {
+            return self.publish(case, entity).await;
+        }
+        entity.save(case).await
     }
 }
