@@ -19,6 +19,7 @@ mod overlooked;
 mod played;
 mod ported;
 mod rest;
+mod shipping;
 mod state_types;
 mod stateright_agrees;
 mod stateright_model;

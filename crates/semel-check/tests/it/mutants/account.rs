@@ -8,7 +8,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Deposit {
     account: String,
-    pence: i64,
+    pub(crate) pence: i64,
+}
+
+impl Deposit {
+    pub(crate) fn new(account: &str, pence: i64) -> Self {
+        Self { account: account.to_owned(), pence }
+    }
 }
 
 impl Message for Deposit {
@@ -26,6 +32,12 @@ pub(crate) struct Note {
     pence: i64,
 }
 
+impl Note {
+    pub(crate) fn new(pence: i64) -> Self {
+        Self { pence }
+    }
+}
+
 impl Message for Note {
     const TYPE: &'static str = "audit.note";
 }
@@ -38,12 +50,12 @@ impl Keyed for Note {
 
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Account {
-    pence: i64,
+    pub(crate) pence: i64,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Book {
-    pence: Vec<i64>,
+    pub(crate) pence: Vec<i64>,
 }
 
 /// The note tells the balance, so that attempts on different states decide differently.
