@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::case::{self, Case, Conclude};
 use super::entity::{Entity, unreadable};
-use super::staging::{Record, write_parts};
+use super::staging::{Left, Record, record_key, write_parts};
 use super::{Outcome, Parking, Places, Processed, Protocol, Step, WINDOW, Work, inbox_key};
 use crate::broker::{BrokerLimits, Outgoing, SettleOutcome, Settlement};
 use crate::operator::DeadLetter;
-use crate::store::{Expect, Item, ItemKey, Keep, Space, StoreLimits, Version, WriteOutcome};
+use crate::store::{Expect, Keep, StoreLimits, Version, WriteOutcome};
 use crate::{Envelope, Store, StoreError, ids};
 
 const NAME: &str = "detached-outbox";
@@ -68,13 +68,6 @@ struct Last {
     number: u64,
 }
 
-/// What is left to do about a message whose effects are out.
-enum Left {
-    Nothing,
-    /// Its parts are to be swept after this time.
-    Parts(Duration),
-}
-
 impl DetachedOutbox {
     async fn attempt(&self, work: &Work<'_>) -> Result<Outcome, Outcome> {
         let case = work.case();
@@ -109,7 +102,7 @@ impl DetachedOutbox {
         entity.save(&case).await?;
 
         case.dispatch(messages).await?;
-        let left = self.end(&case, &last, &record, version).await?;
+        let left = self.end(&case, &last, record, version).await?;
         self.settle(work, left, Outcome::Processed).await
     }
 
@@ -137,7 +130,7 @@ impl DetachedOutbox {
                 };
                 record = Record::read(&item)?;
                 if let Record::Done { .. } = record {
-                    return Ok(Stage::Done(self.sweep(case, &item, &record).await?));
+                    return Ok(Stage::Done(record.sweep(case, &item, self.window).await?));
                 }
                 parts = record.add(attempt, number, messages, bytes_max)?;
                 case.write(record.to_put(key, Expect::Version(item.version), Keep::Always)?).await?
@@ -158,7 +151,7 @@ impl DetachedOutbox {
         if let Record::Done { .. } = record {
             let is_ours = last.message == case.message();
             return if is_ours {
-                self.sweep(case, &item, &record).await
+                record.sweep(case, &item, self.window).await
             } else {
                 Ok(Left::Nothing)
             };
@@ -172,7 +165,7 @@ impl DetachedOutbox {
             });
         };
         case.dispatch(messages).await?;
-        self.end(case, last, &record, item.version).await
+        self.end(case, last, record, item.version).await
     }
 
     /// Records that the effects of the last committed attempt are out.
@@ -180,53 +173,12 @@ impl DetachedOutbox {
         &self,
         case: &Case<'_>,
         last: &Last,
-        record: &Record,
+        record: Record,
         version: Version,
     ) -> Result<Left, Outcome> {
         case.begin(Step::ClearOutbox);
         let key = record_key(case.endpoint, &last.message);
-        let left = record.parts();
-        if left.is_empty() {
-            self.close(case, key, version).await?;
-            return Ok(Left::Nothing);
-        }
-        let until_ms = case.places.clock.now().after(self.lateness).unix_ms();
-        let done = Record::Done { left: left.clone(), until_ms };
-        let put = done.to_put(key.clone(), Expect::Version(version), Keep::Always)?;
-        let version = case.write(put).await?.ok_or(Outcome::Conflict)?;
-        for parts in &left {
-            parts.delete(case).await?;
-        }
-        if left.iter().all(|parts| parts.is_of(&last.attempt)) {
-            // Nobody writes those any more.
-            self.close(case, key, version).await?;
-            return Ok(Left::Nothing);
-        }
-        Ok(Left::Parts(self.lateness))
-    }
-
-    /// Removes what attempts left of a message that is done, once they cannot leave more.
-    async fn sweep(&self, case: &Case<'_>, item: &Item, done: &Record) -> Result<Left, Outcome> {
-        let Record::Done { left, until_ms } = done else { return Ok(Left::Nothing) };
-        if left.is_empty() {
-            return Ok(Left::Nothing);
-        }
-        let wait_ms = until_ms.saturating_sub(case.places.clock.now().unix_ms());
-        if let Ok(wait_ms @ 1..) = u64::try_from(wait_ms) {
-            return Ok(Left::Parts(Duration::from_millis(wait_ms)));
-        }
-        for parts in left {
-            parts.delete(case).await?;
-        }
-        self.close(case, item.key.clone(), item.version.clone()).await?;
-        Ok(Left::Nothing)
-    }
-
-    /// Begins the window of a record that is done and has nothing left.
-    async fn close(&self, case: &Case<'_>, key: ItemKey, version: Version) -> Result<(), Outcome> {
-        let done = Record::Done { left: Vec::new(), until_ms: 0 };
-        let put = done.to_put(key, Expect::Version(version), Keep::For(self.window))?;
-        case.write(put).await.map(drop)
+        record.end(case, key, version, &last.attempt, (self.window, self.lateness)).await
     }
 
     /// Settles a delivery, or gives it back to sweep when it comes again.
@@ -252,7 +204,7 @@ impl DetachedOutbox {
         let Some(item) = case.store().read(&key).await? else { return Err(failure) };
         let record = Record::read(&item)?;
         let Record::Done { .. } = record else { return Err(failure) };
-        let left = self.sweep(&case, &item, &record).await?;
+        let left = record.sweep(&case, &item, self.window).await?;
         self.settle(work, left, Outcome::Duplicate).await
     }
 }
@@ -263,10 +215,6 @@ enum Stage {
     Staged(Record, Version),
     /// Another attempt on the message is done.
     Done(Left),
-}
-
-fn record_key(endpoint: &str, message: &str) -> ItemKey {
-    ItemKey::new(Space::Inbox, endpoint, message)
 }
 
 #[async_trait]
@@ -320,36 +268,21 @@ impl Conclude for DetachedOutbox {
             self.finish(case, last).await?;
             return Ok(true);
         }
-        let key = record_key(case.endpoint, &case.message());
-        let (record, expect) = match case.store().read(&key).await? {
-            Some(item) => (Record::read(&item)?, Expect::Version(item.version)),
-            None => (Record::nothing(), Expect::Absent),
-        };
+        let (record, expect) = Record::load(case).await?;
         if let Record::Done { .. } = record {
             return Ok(true);
         }
         // Whoever has staged can no longer commit.
         entity.save(case).await?;
-        for parts in record.parts() {
-            parts.delete(case).await?;
-        }
         // It stays for a while, so that nothing is staged late.
-        case.write(Record::nothing().to_put(key, expect, Keep::For(self.window))?).await?;
+        record.replace(case, Record::nothing(), expect, self.window).await?;
         Ok(false)
     }
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
         let mut entity = Entity::<Books>::load(case, NAME).await?;
-        let key = record_key(case.endpoint, &case.message());
-        let (record, expect) = match case.store().read(&key).await? {
-            Some(item) => (Record::read(&item)?, Expect::Version(item.version)),
-            None => (Record::nothing(), Expect::Absent),
-        };
+        let (record, expect) = Record::load(case).await?;
         entity.save(case).await?;
-        for parts in record.parts() {
-            parts.delete(case).await?;
-        }
-        let done = Record::Done { left: Vec::new(), until_ms: 0 };
-        case.write(done.to_put(key, expect, Keep::For(self.window))?).await.map(drop)
+        record.replace(case, Record::done(), expect, self.window).await
     }
 }

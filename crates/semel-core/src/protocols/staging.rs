@@ -2,6 +2,7 @@
 //! what is too large.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use super::pending::Kept;
 use super::{Outcome, Step};
 use crate::StoreError;
 use crate::broker::Outgoing;
-use crate::store::{Change, Expect, Item, ItemKey, Keep, Space};
+use crate::store::{Change, Expect, Item, ItemKey, Keep, Space, Version};
 
 /// The record of one message: where its inbox entry would be.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,8 +84,90 @@ impl Record {
         Ok(Change::Put { key, value, expect, keep })
     }
 
+    /// A message that is done, with nothing left.
+    pub(super) fn done() -> Self {
+        Self::Done { left: Vec::new(), until_ms: 0 }
+    }
+
+    /// The record of a message, and what a write of it expects to find.
+    pub(super) async fn load(case: &Case<'_>) -> Result<(Self, Expect), StoreError> {
+        let item = case.store().read(&record_key(case.endpoint, &case.message())).await?;
+        Ok(match item {
+            Some(item) => (Self::read(&item)?, Expect::Version(item.version)),
+            None => (Self::nothing(), Expect::Absent),
+        })
+    }
+
+    /// Removes what attempts have staged that can no longer be committed; another record takes the
+    /// place for a window.
+    pub(super) async fn replace(
+        self,
+        case: &Case<'_>,
+        by: Self,
+        expect: Expect,
+        window: Duration,
+    ) -> Result<(), Outcome> {
+        for parts in self.parts() {
+            parts.delete(case).await?;
+        }
+        let key = record_key(case.endpoint, &case.message());
+        case.write(by.to_put(key, expect, Keep::For(window))?).await.map(drop)
+    }
+
+    /// Makes the record under `key` done: the effects of an attempt are out. Its window begins once
+    /// nothing is left.
+    pub(super) async fn end(
+        self,
+        case: &Case<'_>,
+        key: ItemKey,
+        version: Version,
+        attempt: &str,
+        (window, lateness): (Duration, Duration),
+    ) -> Result<Left, Outcome> {
+        let left = self.parts();
+        if left.is_empty() {
+            close(case, key, version, window).await?;
+            return Ok(Left::Nothing);
+        }
+        let until_ms = case.places.clock.now().after(lateness).unix_ms();
+        let done = Self::Done { left: left.clone(), until_ms };
+        let put = done.to_put(key.clone(), Expect::Version(version), Keep::Always)?;
+        let version = case.write(put).await?.ok_or(Outcome::Conflict)?;
+        for parts in &left {
+            parts.delete(case).await?;
+        }
+        if left.iter().all(|parts| parts.attempt == attempt) {
+            // Nobody writes those any more.
+            close(case, key, version, window).await?;
+            return Ok(Left::Nothing);
+        }
+        Ok(Left::Parts(lateness))
+    }
+
+    /// Removes what attempts left of a message that is done, once they cannot leave more.
+    pub(super) async fn sweep(
+        &self,
+        case: &Case<'_>,
+        item: &Item,
+        window: Duration,
+    ) -> Result<Left, Outcome> {
+        let Self::Done { left, until_ms } = self else { return Ok(Left::Nothing) };
+        if left.is_empty() {
+            return Ok(Left::Nothing);
+        }
+        let wait_ms = until_ms.saturating_sub(case.places.clock.now().unix_ms());
+        if let Ok(wait_ms @ 1..) = u64::try_from(wait_ms) {
+            return Ok(Left::Parts(Duration::from_millis(wait_ms)));
+        }
+        for parts in left {
+            parts.delete(case).await?;
+        }
+        close(case, item.key.clone(), item.version.clone(), window).await?;
+        Ok(Left::Nothing)
+    }
+
     /// What all its attempts have beside it.
-    pub(super) fn parts(&self) -> Vec<Parts> {
+    fn parts(&self) -> Vec<Parts> {
         match self {
             Self::Done { left, .. } => left.clone(),
             Self::Open { attempts, left } => {
@@ -149,11 +232,6 @@ impl Staged {
 }
 
 impl Parts {
-    /// Whether they are those of an attempt.
-    pub(super) fn is_of(&self, attempt: &str) -> bool {
-        self.attempt == attempt
-    }
-
     fn keys(&self, endpoint: &str) -> impl Iterator<Item = ItemKey> {
         (0..self.count).map(move |n| part_key(endpoint, &self.attempt, n))
     }
@@ -180,6 +258,29 @@ impl Parts {
         }
         Ok(())
     }
+}
+
+/// What is left to do about a message whose effects are out.
+pub(super) enum Left {
+    Nothing,
+    /// Its parts are to be swept after this time.
+    Parts(Duration),
+}
+
+/// Where the record of a message lies.
+pub(super) fn record_key(endpoint: &str, message: &str) -> ItemKey {
+    ItemKey::new(Space::Inbox, endpoint, message)
+}
+
+/// Begins the window of a record that is done and has nothing left.
+async fn close(
+    case: &Case<'_>,
+    key: ItemKey,
+    version: Version,
+    window: Duration,
+) -> Result<(), Outcome> {
+    let put = Record::done().to_put(key, Expect::Version(version), Keep::For(window))?;
+    case.write(put).await.map(drop)
 }
 
 /// Writes the parts of an attempt. Nobody else writes under its name.

@@ -23,6 +23,10 @@ const NAME: &str = "transactional";
 
 /// How many records the finisher looks at in one go.
 const FINISH_PAGE: usize = 100;
+/// Where the settlement stands in a batch that has one.
+const SETTLE: usize = 0;
+/// Where the outbox record stands in a batch that has one.
+const OUTBOX: usize = 2;
 
 /// One atomic batch holds the new state, the inbox entry and the effects.
 ///
@@ -192,13 +196,13 @@ impl Protocol for Transactional {
             WriteOutcome::Conflict(_) => return Outcome::LeaseLost,
             WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => return error.into(),
         }
-        match places.queue {
-            QueueHome::Inside => Outcome::Processed,
-            QueueHome::Elsewhere => match case::remove(dead, places).await {
-                // Whoever replayed it meanwhile replays what counts as processed.
-                Outcome::LeaseLost => Outcome::Processed,
-                outcome => outcome,
-            },
+        if is_inside {
+            return Outcome::Processed;
+        }
+        match case::remove(dead, places).await {
+            // Whoever replayed it meanwhile replays what counts as processed.
+            Outcome::LeaseLost => Outcome::Processed,
+            outcome => outcome,
         }
     }
 }
@@ -207,10 +211,7 @@ impl Transactional {
     /// The outcome `otherwise`, unless the message has a committed attempt by now.
     async fn unless_done(&self, work: &Work<'_>, otherwise: Outcome) -> Outcome {
         work.begin(Step::CheckInbox);
-        match self
-            .processed(work.endpoint, work.envelope, Some(work.entity), work.places.store)
-            .await
-        {
+        match self.processed(work.endpoint, work.envelope, None, work.places.store).await {
             Ok(Processed::Yes) => self.finish_duplicate(work).await,
             Ok(Processed::Unknown) => otherwise,
             Err(error) => error.into(),
@@ -237,11 +238,6 @@ impl Transactional {
         }
     }
 }
-
-/// Where the settlement stands in a batch that has one.
-const SETTLE: usize = 0;
-/// Where the outbox record stands in a batch that has one.
-const OUTBOX: usize = 2;
 
 /// The batch that makes an attempt count.
 struct Commit {
