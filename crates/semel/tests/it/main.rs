@@ -39,4 +39,5 @@ mod protocol_apart;
 mod protocol_at_least_once;
 mod protocol_budgets;
 mod protocol_dead_letters;
+mod protocol_operations;
 mod protocol_window;

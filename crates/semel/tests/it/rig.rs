@@ -86,6 +86,24 @@ impl Rig {
         backend.with_clock(self.clock.clone())
     }
 
+    /// Keeps a copy of a file, as a backup does.
+    pub(crate) fn back_up(&self, path: PathBuf) -> PathBuf {
+        let copy = path.with_extension("backup");
+        let to = copy.to_str().unwrap();
+        connect(path).execute("VACUUM INTO ?1", [to]).unwrap();
+        copy
+    }
+
+    /// Puts a copy in the place of a file that nobody has open.
+    pub(crate) fn restore(&self, copy: &PathBuf, path: &PathBuf) {
+        for end in ["-wal", "-shm"] {
+            let mut beside = path.clone().into_os_string();
+            beside.push(end);
+            let _ = std::fs::remove_file(beside);
+        }
+        std::fs::copy(copy, path).unwrap();
+    }
+
     pub(crate) fn advance(&self, span: Duration) {
         self.clock.advance(span);
     }
@@ -124,7 +142,7 @@ impl Rig {
         connection
     }
 
-    /// The state of an entity, if it has one.
+    /// The state of an entity, if it has one, whichever protocol keeps it.
     pub(crate) fn state<S: DeserializeOwned>(&self, endpoint: &str, entity: &str) -> Option<S> {
         let text: Option<String> = connect(self.store_path())
             .query_row(
@@ -134,7 +152,8 @@ impl Rig {
             )
             .optional()
             .unwrap();
-        text.map(|text| serde_json::from_str(&text).unwrap())
+        let state = semel::core::protocols::state_in(text?.as_bytes()).unwrap()?;
+        Some(serde_json::from_slice(&state).unwrap())
     }
 
     pub(crate) fn books(&self) -> Books {
