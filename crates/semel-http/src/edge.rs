@@ -3,16 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use semel_core::broker::Outgoing;
 use semel_core::context::{Context, outgoing};
 use semel_core::envelope::CONVERSATION;
-use semel_core::protocols::Step;
+use semel_core::protocols::{Step, grant};
 use semel_core::store::{Change, Expect, ItemKey, Keep};
 use semel_core::{Backend, Envelope, Store, ids};
 
 use crate::attempt::{Attempt, Fate, Tries};
 use crate::document::{Document, KeyRecord, Loaded, decode, encode, key_place};
 use crate::turns::{Turn, Turns};
-use crate::{DataSet, DataSetId, EdgeError, Problem, Reply, Settings, Submission};
+use crate::{DataSet, DataSetId, EdgeError, Problem, Reply, Settings, Submission, Tokens};
 
 /// The outer, synchronous part of a system: private data sets, and what is done with each once.
 ///
@@ -294,10 +295,26 @@ impl Edge {
             });
         }
         let endpoint = format!("edge/{}", S::KIND);
-        let messages = outgoing(&endpoint, &request.cause, effects, now);
-        changes.extend(messages.into_iter().map(Change::Enqueue));
+        for message in outgoing(&endpoint, &request.cause, effects, now) {
+            changes.extend(self.entry(message));
+        }
         let place = request.place.clone();
         Ok((Attempt { place, base: Some(version), id: document.attempt, changes }, reply))
+    }
+
+    /// The changes that queue a message, with the token that it comes with, if any.
+    ///
+    /// Each attempt mints its tokens, and a late or repeated batch would revive one that was
+    /// consumed. None can: beside it stands a change on condition of the data set's version, which
+    /// never repeats. So of all batches of an action, whichever comes when, one is applied, once.
+    fn entry(&self, message: Outgoing) -> impl Iterator<Item = Change> + use<> {
+        let (message, token) = match &self.settings.tokens {
+            Tokens::None => (message, None),
+            Tokens::InRealm(realm) => {
+                grant(message, realm, &**self.backend.clock(), &**self.backend.entropy())
+            }
+        };
+        [Some(Change::Enqueue(message)), token].into_iter().flatten()
     }
 
     async fn load<S: DataSet>(&self, place: &ItemKey) -> Result<Loaded<S>, Problem> {

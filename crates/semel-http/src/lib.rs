@@ -44,4 +44,4 @@ pub use edge::Edge;
 pub use key::{IdempotencyKey, Submission};
 pub use problem::Problem;
 pub use reply::Reply;
-pub use settings::{EdgeError, Settings};
+pub use settings::{EdgeError, Settings, Tokens};

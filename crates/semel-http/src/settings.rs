@@ -6,7 +6,14 @@ use semel_core::Backend;
 use semel_core::store::{Atomicity, QueueHome};
 
 /// How an edge works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// ```
+/// use semel_http::Settings;
+///
+/// // The endpoints that the edge sends to run under `Token { realm: "shop", .. }`.
+/// let settings = Settings::default().tokens("shop");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How long the response under an idempotency key is remembered at least. That an action
     /// happened to a data set is remembered for good.
@@ -19,6 +26,29 @@ pub struct Settings {
     pub tries_max: u32,
     /// The pause after the first lost answer. It doubles with each, up to one second.
     pub pause: Duration,
+    /// What the messages come with.
+    pub tokens: Tokens,
+}
+
+/// What the messages of an edge come with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tokens {
+    /// Their identity alone. Whoever receives them recognises a repetition as its protocol does.
+    #[default]
+    None,
+    /// A token each, in this realm, where they go to an endpoint. It lies in the store until the
+    /// message is processed, so endpoints under [`Token`](semel_core::protocols::Token) with the
+    /// same realm need no window for them; those under another protocol only remove it. What is
+    /// published gets none.
+    InRealm(String),
+}
+
+impl Settings {
+    /// The same for an edge whose messages come with tokens of this realm.
+    #[must_use]
+    pub fn tokens(self, realm: impl Into<String>) -> Self {
+        Self { tokens: Tokens::InRealm(realm.into()), ..self }
+    }
 }
 
 impl Default for Settings {
@@ -28,6 +58,7 @@ impl Default for Settings {
             wait_max: Duration::from_secs(10),
             tries_max: 12,
             pause: Duration::from_millis(20),
+            tokens: Tokens::None,
         }
     }
 }

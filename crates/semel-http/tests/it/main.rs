@@ -16,3 +16,4 @@ mod http;
 mod progress;
 mod races;
 mod rig;
+mod tokens;
