@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
+use semel::core::protocols::state_in;
 use serde::de::DeserializeOwned;
 use shop_services::marketing::Customer;
 use shop_services::orders::Order;
@@ -22,6 +23,8 @@ pub(crate) struct Books {
     pub(crate) queued: u64,
     /// Messages parked for a person.
     pub(crate) dead_letters: u64,
+    /// Tokens of messages that came over HTTP and are in flight.
+    pub(crate) tokens: u64,
 }
 
 /// Why the books cannot be read.
@@ -29,12 +32,13 @@ pub(crate) struct Books {
 pub(crate) enum BooksError {
     #[error("the books cannot be read: {0}; look at the file with `sqlite3`")]
     Sql(#[from] rusqlite::Error),
-    #[error("the state of {endpoint}/{entity} is not as the service writes it: {source}")]
-    State { endpoint: &'static str, entity: String, source: serde_json::Error },
+    #[error("the state of {endpoint}/{entity} is not as the service writes it: {reason}")]
+    State { endpoint: &'static str, entity: String, reason: String },
 }
 
 impl Books {
-    /// Reads the file, without Semel's help.
+    /// Reads the file. All that Semel helps with is to find the state among what its protocols
+    /// keep beside it.
     pub(crate) fn read(path: &Path) -> Result<Self, BooksError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
@@ -49,6 +53,7 @@ impl Books {
             customers: entities(&connection, MARKETING)?,
             queued: count("queue")?,
             dead_letters: count("dead_letter")?,
+            tokens: count("token")?,
         })
     }
 }
@@ -62,11 +67,17 @@ fn entities<T: DeserializeOwned>(
     let rows = statement.query_map([endpoint], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut found = BTreeMap::new();
     for row in rows {
-        let (entity, state): (String, String) = row?;
-        match serde_json::from_str(&state) {
-            Ok(state) => found.insert(entity, state),
-            Err(source) => return Err(BooksError::State { endpoint, entity, source }),
-        };
+        let (entity, item): (String, String) = row?;
+        match state(item.as_bytes()) {
+            Ok(state) => found.extend(state.map(|state| (entity, state))),
+            Err(reason) => return Err(BooksError::State { endpoint, entity, reason }),
+        }
     }
     Ok(found)
+}
+
+/// The state in an entity's item, whichever protocol wrote it; none where there is none yet.
+pub(crate) fn state<S: DeserializeOwned>(item: &[u8]) -> Result<Option<S>, String> {
+    let Some(state) = state_in(item)? else { return Ok(None) };
+    serde_json::from_slice(&state).map(Some).map_err(|error| error.to_string())
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use semel::core::protocols::Protocol;
 use tokio::process::Child;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::Stop;
 use crate::audit::{Accepted, Audit};
 use crate::books::Books;
 use crate::chaos::{Chaos, Fault};
@@ -20,7 +20,7 @@ use crate::input::rejects::RejectSummary;
 use crate::input::{Invoice, christmas_orders, read_orders};
 use crate::processes::{Launcher, count_faults, stop};
 use crate::report::Report;
-use crate::shop::ProtocolName;
+use crate::{Stop, protocol};
 
 /// How many of a thousand made-up orders are cancelled. Orders from a file are left as they are:
 /// their own credit notes are all the returns they have.
@@ -45,8 +45,8 @@ pub(crate) struct DayArgs {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     rate: Option<u32>,
     /// How messages are processed.
-    #[arg(long, value_enum, default_value_t = ProtocolName::Transactional)]
-    protocol: ProtocolName,
+    #[arg(long, default_value = protocol::DEFAULT, value_parser = protocol::parser())]
+    protocol: Arc<dyn Protocol>,
     /// Inject no faults.
     #[arg(long)]
     no_chaos: bool,
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: DayArgs) -> Result<ExitCode, Stop> {
         folder: folder.path.clone(),
         chaos: chaos.as_ref().map(|_| faults.clone()),
         seed: args.seed,
-        protocol: args.protocol,
+        protocol: args.protocol.clone(),
         port: args.port,
     };
     let (mut processes, url) = Processes::start(launcher.clone(), chaos.clone()).await?;
@@ -105,7 +105,9 @@ pub(crate) async fn run(args: DayArgs) -> Result<ExitCode, Stop> {
         not_fed: plan.not_fed,
         rejects: plan.rejects,
         faults: count_faults(&faults),
+        protocol: args.protocol,
         queued: books.queued,
+        tokens: books.tokens,
         dead_letters: books.dead_letters,
         seconds: started.elapsed().as_secs(),
         is_quiet,
@@ -148,7 +150,7 @@ fn opening(args: &DayArgs, plan: &Plan, url: &str) -> String {
          watch it live: {url}/live",
         plan.invoices.len(),
         plan.rate,
-        args.protocol.as_arg(),
+        args.protocol.name(),
         args.seed
     )
 }

@@ -12,6 +12,7 @@ mod day;
 mod feeder;
 mod input;
 mod processes;
+mod protocol;
 mod report;
 mod seeded;
 mod server;
@@ -37,6 +38,8 @@ enum Command {
     Worker(shop::WorkerArgs),
     /// Runs a day with faults on two worker processes, and audits the books.
     Day(day::DayArgs),
+    /// Lists the protocols that the services can run under, and what each promises.
+    Protocols,
 }
 
 /// Ends the program: what went wrong, and its exit code.
@@ -67,6 +70,10 @@ async fn main() -> ExitCode {
         Command::Serve(args) => shop::serve(args).await.map(|()| ExitCode::SUCCESS),
         Command::Worker(args) => shop::work(args).await.map(|()| ExitCode::SUCCESS),
         Command::Day(args) => day::run(args).await,
+        Command::Protocols => {
+            print!("{}", protocol::list());
+            Ok(ExitCode::SUCCESS)
+        }
     };
     result.unwrap_or_else(|stop| {
         eprintln!("shop: {}", stop.reason);

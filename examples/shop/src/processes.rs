@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use semel::core::protocols::Protocol;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::Stop;
-use crate::shop::ProtocolName;
 
 /// How long a process may take to stop by itself.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -21,7 +22,7 @@ pub(crate) struct Launcher {
     /// Where faults are written down; `None` injects none.
     pub(crate) chaos: Option<PathBuf>,
     pub(crate) seed: u64,
-    pub(crate) protocol: ProtocolName,
+    pub(crate) protocol: Arc<dyn Protocol>,
     /// The port of the web pages; 0 takes a free one.
     pub(crate) port: u16,
 }
@@ -56,7 +57,7 @@ impl Launcher {
     pub(crate) fn worker(&self, name: &str, life: u64) -> Result<Child, Stop> {
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(life);
         let mut command = self.command("worker", name, seed)?;
-        command.arg("--protocol").arg(self.protocol.as_arg()).stdout(Stdio::null());
+        command.stdout(Stdio::null());
         command.spawn().map_err(Stop::trouble)
     }
 
@@ -83,6 +84,7 @@ impl Launcher {
         let mut command = Command::new(program);
         command.arg(verb).arg("--file").arg(self.file()).arg("--tied");
         command.arg("--seed").arg(seed.to_string());
+        command.arg("--protocol").arg(self.protocol.name());
         if let Some(faults) = &self.chaos {
             command.arg("--chaos").arg(faults);
         }

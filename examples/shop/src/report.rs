@@ -1,9 +1,13 @@
 //! What the day came to, for a person to read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use semel::core::protocols::Protocol;
 
 use crate::audit::Audit;
 use crate::input::rejects::RejectSummary;
+use crate::protocol;
 
 /// How many examples of each kind of damage are named.
 const EXAMPLES: usize = 5;
@@ -18,7 +22,10 @@ pub(crate) struct Report {
     /// Lines read and what was rejected of them, where a file was read.
     pub(crate) rejects: Option<(u64, RejectSummary)>,
     pub(crate) faults: BTreeMap<String, u64>,
+    pub(crate) protocol: Arc<dyn Protocol>,
     pub(crate) queued: u64,
+    /// Tokens of messages that the edge sent.
+    pub(crate) tokens: u64,
     pub(crate) dead_letters: u64,
     pub(crate) seconds: u64,
     /// Whether the services had worked off everything.
@@ -30,7 +37,7 @@ pub(crate) struct Report {
 impl Report {
     /// Whether the books balance and nothing is left over.
     pub(crate) fn is_balanced(&self) -> bool {
-        self.audit.is_balanced() && self.is_quiet && self.dead_letters == 0
+        self.audit.is_balanced() && self.is_quiet && self.dead_letters == 0 && self.tokens == 0
     }
 
     pub(crate) fn print(&self) {
@@ -77,7 +84,8 @@ impl Report {
 
     fn print_audit(&self) {
         let audit = &self.audit;
-        println!("\naudit of the ledgers against the input ({} s)", self.seconds);
+        let (name, seconds) = (self.protocol.name(), self.seconds);
+        println!("\naudit of the ledgers against the input, under `{name}` ({seconds} s)");
         line("orders in", audit.orders);
         line("charged", audit.charged);
         line("shipped", audit.shipped);
@@ -103,10 +111,23 @@ impl Report {
         if !self.is_quiet {
             line("messages still queued", self.queued);
         }
-        if self.is_balanced() {
-            println!("\nthe books balance: every order exactly once");
-        } else {
-            println!("\ndamage: the books do not balance");
+        if self.tokens > 0 {
+            line("tokens that nobody consumed", self.tokens);
+        }
+        println!("\n{}", self.verdict());
+    }
+
+    fn verdict(&self) -> String {
+        let name = self.protocol.name();
+        match (self.is_balanced(), protocol::missing(&*self.protocol)) {
+            (true, None) => format!("the books balance under `{name}`: every order exactly once"),
+            (true, Some(missing)) => format!(
+                "the books balance this time; `{name}` does not promise that: it lacks {missing}"
+            ),
+            (false, None) => format!("damage: the books do not balance under `{name}`"),
+            (false, Some(missing)) => {
+                format!("damage: the books do not balance; `{name}` lacks {missing}")
+            }
         }
     }
 }

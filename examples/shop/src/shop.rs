@@ -6,35 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use semel::{AtLeastOnce, Backend, Endpoint, Host, RetryPolicy, Settings, Transactional};
+use semel::core::protocols::Protocol;
+use semel::{Backend, Endpoint, Host, RetryPolicy, Settings};
 use tokio::net::TcpListener;
 
 use crate::chaos::{self, Chaos};
-use crate::{Stop, server};
+use crate::{Stop, protocol, server};
 
 /// How long a message is a worker's own: short, so that a killed worker's work goes on soon.
 const LEASE: Duration = Duration::from_secs(2);
 /// How long a stretched handler takes.
 const STRETCH: Duration = Duration::from_secs(4);
-
-/// Which protocol the services run under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProtocolName {
-    /// Exactly once.
-    Transactional,
-    /// Without Semel's protection.
-    AtLeastOnce,
-}
-
-impl ProtocolName {
-    /// Its name on the command line.
-    pub(crate) fn as_arg(self) -> &'static str {
-        match self {
-            Self::Transactional => "transactional",
-            Self::AtLeastOnce => "at-least-once",
-        }
-    }
-}
 
 /// What every process of the shop needs to know.
 #[derive(Args, Debug, Clone)]
@@ -42,6 +24,9 @@ pub(crate) struct PlaceArgs {
     /// The file that keeps everything; it is made if there is none.
     #[arg(long, default_value = "shop.db")]
     file: PathBuf,
+    /// The protocol of the services; all processes on a file have the same one.
+    #[arg(long, default_value = protocol::DEFAULT, value_parser = protocol::parser())]
+    protocol: Arc<dyn Protocol>,
     /// Inject faults, and write each down in this file.
     #[arg(long, value_name = "FAULTS_FILE")]
     chaos: Option<PathBuf>,
@@ -80,9 +65,6 @@ pub(crate) struct ServeArgs {
 pub(crate) struct WorkerArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// How messages are processed.
-    #[arg(long, value_enum, default_value_t = ProtocolName::Transactional)]
-    protocol: ProtocolName,
 }
 
 /// Serves the pages until it is told to stop.
@@ -101,6 +83,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), Stop> {
         backend: backend.clone(),
         file: args.place.file.clone(),
         faults: args.place.chaos.clone(),
+        edge: protocol::edge_settings(&*args.place.protocol),
         listener,
         shutdown: stop_signal(args.place.tied),
     });
@@ -108,7 +91,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), Stop> {
         ServicesPlace::Elsewhere => pages.await.map_err(Stop::trouble),
         ServicesPlace::Here => {
             let stop = stop_signal(args.place.tied);
-            let host = host(backend, chaos.as_ref(), ProtocolName::Transactional);
+            let host = host(backend, chaos.as_ref(), &args.place.protocol);
             let (pages, host) = tokio::join!(pages, host.run(stop));
             pages.map_err(Stop::trouble).and(host.map_err(Stop::trouble))
         }
@@ -118,7 +101,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), Stop> {
 /// Runs the services until it is told to stop.
 pub(crate) async fn work(args: WorkerArgs) -> Result<(), Stop> {
     let (backend, chaos) = open(&args.place)?;
-    let host = host(backend, chaos.as_ref(), args.protocol);
+    let host = host(backend, chaos.as_ref(), &args.place.protocol);
     host.run(stop_signal(args.place.tied)).await.map_err(Stop::trouble)
 }
 
@@ -133,18 +116,14 @@ fn open(place: &PlaceArgs) -> Result<(Backend, Option<Arc<Chaos>>), Stop> {
     Ok((chaos::wrap(backend, &chaos), Some(chaos)))
 }
 
-fn host(backend: Backend, chaos: Option<&Arc<Chaos>>, protocol: ProtocolName) -> Host {
+fn host(backend: Backend, chaos: Option<&Arc<Chaos>>, protocol: &Arc<dyn Protocol>) -> Host {
     let settings = Settings {
         lease: LEASE,
         retry: RetryPolicy { first_delay: Duration::from_millis(200), ..RetryPolicy::default() },
         ..Settings::default()
     };
     let dress = |endpoint: Endpoint| {
-        let endpoint = endpoint.settings(settings);
-        let endpoint = match protocol {
-            ProtocolName::Transactional => endpoint.protocol(Transactional::default()),
-            ProtocolName::AtLeastOnce => endpoint.protocol(AtLeastOnce),
-        };
+        let endpoint = endpoint.settings(settings).shared_protocol(protocol.clone());
         match chaos {
             None => endpoint,
             Some(chaos) => endpoint.wrap_handlers(|handler| chaos::wrap_handler(handler, chaos)),

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use semel::Backend;
-use semel::http::{Edge, EdgeError};
+use semel::http::{Edge, EdgeError, Settings};
 use tokio::net::TcpListener;
 
 use live::{Live, Sources};
@@ -37,6 +37,8 @@ pub(crate) struct Options<F> {
     pub(crate) file: PathBuf,
     /// Where faults are written down, one kind on a line; it need not be there.
     pub(crate) faults: Option<PathBuf>,
+    /// How the edge works.
+    pub(crate) edge: Settings,
     /// Where requests come from. Nobody is asked who they are, so let it be a loopback address.
     pub(crate) listener: TcpListener,
     /// The server stops when this completes.
@@ -56,8 +58,8 @@ pub(crate) enum ServeError {
 
 /// Serves until `options.shutdown` completes, then ends the requests in work and the live streams.
 pub(crate) async fn serve<F: Future<Output = ()>>(options: Options<F>) -> Result<(), ServeError> {
-    let Options { backend, file, faults, listener, shutdown } = options;
-    let edge = Edge::new(backend.clone())?;
+    let Options { backend, file, faults, edge, listener, shutdown } = options;
+    let edge = Edge::with(backend.clone(), edge)?;
     let (opened, stop) = Stop::new();
     let (live, watcher) = Live::start(Sources::new(&backend, file, faults), stop.clone());
     let app = routes::app(Shop { edge, backend, live });

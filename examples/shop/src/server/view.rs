@@ -12,6 +12,8 @@ use shop_services::payments::{Account, Booking};
 use shop_services::shipping::Consignment;
 use shop_services::{MARKETING, ORDERS, PAYMENTS, SHIPPING};
 
+use crate::books::state;
+
 /// How far an order has come, as customers see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,7 +98,7 @@ async fn ledger<S: DeserializeOwned>(
     let Some(item) = store.read(&key).await? else { return Ok(None) };
     let unreadable =
         |error| Problem::internal(format!("{key} is not as the service wrote it: {error}"));
-    serde_json::from_slice(&item.value).map(Some).map_err(unreadable)
+    state(&item.value).map_err(unreadable)
 }
 
 impl OrderView {

@@ -35,8 +35,17 @@ fn orders_that_cannot_be_read_are_refused_before_anything_starts() {
 #[test]
 fn options_out_of_range_are_refused() {
     check(&["day", "--rate", "0"], "--rate");
-    check(&["day", "--protocol", "hopeful"], "hopeful");
     check(&["day", "--duration", "soon"], "--duration");
+}
+
+#[test]
+fn an_unknown_protocol_is_refused_with_the_names_of_all() {
+    for verb in ["day", "serve", "worker"] {
+        check(&[verb, "--protocol", "hopeful"], "hopeful");
+    }
+    for protocol in semel::core::protocols::all() {
+        check(&["day", "--protocol", "hopeful"], protocol.name());
+    }
 }
 
 #[test]

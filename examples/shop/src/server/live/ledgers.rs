@@ -14,6 +14,8 @@ use shop_services::payments::Account;
 use shop_services::shipping::Consignment;
 use shop_services::{MARKETING, ORDERS, PAYMENTS, SHIPPING};
 
+use crate::books::state;
+
 /// How long to wait where the file is locked as a whole, which is seldom: while its log is reset.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
@@ -117,16 +119,16 @@ impl Ledgers {
         let (endpoint, id): (String, String) = (row.get(0)?, row.get(1)?);
         let name = id.clone();
         let told = match endpoint.as_str() {
-            ORDERS => state(row)?.map(|state| Told::Order(id, state)),
-            PAYMENTS => state(row)?.map(|state| Told::Account(id, state)),
-            SHIPPING => state(row)?.map(|state| Told::Consignment(id, state)),
-            _ => state(row)?.map(|state| Told::Customer(id, state)),
+            ORDERS => told(row, |state| Told::Order(id, state))?,
+            PAYMENTS => told(row, |state| Told::Account(id, state))?,
+            SHIPPING => told(row, |state| Told::Consignment(id, state))?,
+            _ => told(row, |state| Told::Customer(id, state))?,
         };
         let entity = (endpoint, name);
         match told {
             Ok(told) => {
                 self.unreadable.remove(&entity);
-                Ok(Some(told))
+                Ok(told)
             }
             Err(error) => {
                 tracing::error!(?entity, %error, "a state is not as its service writes it");
@@ -137,9 +139,12 @@ impl Ledgers {
     }
 }
 
-/// The state in the third column.
-fn state<S: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<serde_json::Result<S>> {
-    Ok(serde_json::from_slice(bytes(row, 2)?))
+/// What is told of the state in the third column, if there is one yet; or why it cannot be read.
+fn told<S: DeserializeOwned>(
+    row: &Row<'_>,
+    tell: impl FnOnce(S) -> Told,
+) -> rusqlite::Result<Result<Option<Told>, String>> {
+    Ok(state(bytes(row, 2)?).map(|state| state.map(tell)))
 }
 
 /// The bytes of a text or blob; anything else was written by nobody we know.

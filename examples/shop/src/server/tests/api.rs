@@ -1,19 +1,26 @@
 //! Carts, orders and credit notes over HTTP.
 
 use reqwest::Method;
+use semel::core::protocols;
 use semel::core::store::{ItemKey, Space};
 use serde_json::{Value, json};
 use shop_services::PAYMENTS;
 
 use super::rig::{Answer, Shop, read, sledges};
+use crate::books::Books;
 use crate::input::CATALOGUE;
 
 /// An id as the server mints them, which it never minted.
 const NOBODYS_ID: &str = "01990000-0000-7000-8000-000000000000";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_goes_all_the_way() {
-    let shop = Shop::staffed().await;
+async fn an_order_goes_all_the_way_under_every_protocol() {
+    for protocol in protocols::all() {
+        check_order(Shop::staffed_under(protocol).await).await;
+    }
+}
+
+async fn check_order(shop: Shop) {
     let cart = shop.cart("holly", sledges(4)).await;
     let shown = shop.get(&format!("/api/carts/{cart}")).await;
     let expected = json!({
@@ -37,6 +44,10 @@ async fn an_order_goes_all_the_way() {
         "coupon": true,
     });
     assert_eq!(order, expected);
+    let books = Books::read(&shop.file("shop.db")).unwrap();
+    assert_eq!(books.accounts[&cart].charges.len(), 1);
+    assert_eq!((books.consignments[&cart].parcels.len(), books.tokens), (1, 0));
+    assert_eq!(books.customers["customer holly"].coupons.len(), 1);
     shop.close().await;
 }
 

@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response};
+use semel::core::protocols::{self, Protocol};
 use semel::{Backend, Host};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::protocol::{DEFAULT, edge_settings};
 use crate::server::{Options, serve};
 
 /// How often a test asks before it gives up, and how long it rests in between: a minute in all.
@@ -24,6 +27,7 @@ pub(super) struct Shop {
     folder: TempDir,
     url: String,
     client: reqwest::Client,
+    protocol: Arc<dyn Protocol>,
     /// Everything stops when it goes away.
     open: watch::Sender<()>,
     running: JoinSet<()>,
@@ -40,16 +44,22 @@ pub(super) struct Answer {
 impl Shop {
     /// A shop whose services are away.
     pub(super) async fn deserted() -> Self {
+        Self::deserted_under(protocols::by_name(DEFAULT).unwrap()).await
+    }
+
+    /// A shop whose services run under `protocol`, but are away.
+    pub(super) async fn deserted_under(protocol: Arc<dyn Protocol>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let client = reqwest::Client::new();
         let (open, _) = watch::channel(());
-        let mut shop = Self { folder, url, client, open, running: JoinSet::new() };
+        let mut shop = Self { folder, url, client, protocol, open, running: JoinSet::new() };
         let options = Options {
             backend: shop.backend(),
             file: shop.file("shop.db"),
             faults: Some(shop.file("faults.txt")),
+            edge: edge_settings(&*shop.protocol),
             listener,
             shutdown: shop.closing(),
         };
@@ -59,7 +69,12 @@ impl Shop {
 
     /// A shop with its services at work.
     pub(super) async fn staffed() -> Self {
-        let mut shop = Self::deserted().await;
+        Self::staffed_under(protocols::by_name(DEFAULT).unwrap()).await
+    }
+
+    /// A shop with its services at work, under `protocol`.
+    pub(super) async fn staffed_under(protocol: Arc<dyn Protocol>) -> Self {
+        let mut shop = Self::deserted_under(protocol).await;
         let (host, closing) = (shop.host(), shop.closing());
         shop.running.spawn(async { host.run(closing).await.unwrap() });
         shop
@@ -87,7 +102,10 @@ impl Shop {
     }
 
     fn host(&self) -> Host {
-        shop_services::all().into_iter().fold(Host::new(self.backend()), Host::endpoint)
+        let services = shop_services::all().into_iter();
+        services
+            .map(|endpoint| endpoint.shared_protocol(self.protocol.clone()))
+            .fold(Host::new(self.backend()), Host::endpoint)
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {

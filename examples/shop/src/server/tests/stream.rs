@@ -2,6 +2,7 @@
 
 use reqwest::{Method, Response};
 use rusqlite::Connection;
+use semel::core::protocols;
 use serde_json::{Value, json};
 
 use super::rig::{Shop, sledges};
@@ -56,8 +57,13 @@ fn parse(event: &str) -> Event {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_followed_to_its_end() {
-    let shop = Shop::staffed().await;
+async fn an_order_is_followed_to_its_end_under_every_protocol() {
+    for protocol in protocols::all() {
+        check_order(Shop::staffed_under(protocol).await).await;
+    }
+}
+
+async fn check_order(shop: Shop) {
     let mut stream = Stream::open(&shop).await;
     let totals = stream.until("totals", |_| true).await;
     assert_eq!((&totals["orders"], &totals["dead_letters"]), (&json!(0), &json!(0)));
