@@ -33,7 +33,7 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "demo",
         arguments: "[ARGS…]",
-        help: "build the shop and run its day of chaos",
+        help: "build the shop and run its day of chaos; --protocol NAME chooses how",
         run: shop::demo,
     },
     Verb {
