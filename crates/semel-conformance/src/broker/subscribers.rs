@@ -76,7 +76,7 @@ pub async fn subscribers_are_those_of_the_exact_type(rig: &dyn BrokerRig) {
     for kind in alike {
         lists(&queue, sentence, kind, &["others"]).await;
     }
-    for kind in ["", "o", "order.placed.", "_rder", "order.place%"] {
+    for kind in ["", "o", "order.placed.", "order_placed", "order.place%"] {
         lists(&queue, sentence, kind, &[]).await;
     }
 }
