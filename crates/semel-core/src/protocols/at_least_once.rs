@@ -16,7 +16,7 @@ const NAME: &str = "at-least-once";
 /// For handlers that are idempotent by themselves. A duplicate, or a crash between any two of the
 /// writes, repeats the state change, and the effects as the handler then decides them: it promises
 /// only `NoLostMessages` and `NoGarbage`. Where effects depend on nothing but the message, none is
-/// lost either.
+/// lost either: they wait at most until the message is delivered again.
 ///
 /// Budget: 1 read, 1 write.
 #[derive(Clone, Copy, Debug, Default)]

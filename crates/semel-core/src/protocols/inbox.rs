@@ -25,7 +25,7 @@ const NAME: &str = "inbox";
 /// state. Their ids are derived from the message and their position, so nobody handles one twice, but
 /// they need not be those of the attempt whose state counts: it does *not* promise
 /// `ConsistentStateAndEffects`, `AtMostOneEffect` or `NoLostEffects`. It is enough where effects
-/// depend on nothing but the message.
+/// depend on nothing but the message. They wait at most until the message is delivered again.
 ///
 /// The ids are kept for good, so the entity grows by each message. Budget: 1 read, 1 write.
 #[derive(Clone, Copy, Debug, Default)]

@@ -37,7 +37,11 @@ const OUTBOX: usize = 2;
 /// The inbox remembers processed messages for a window. A duplicate that comes later than that is
 /// processed again.
 ///
-/// Budget: 1 read, 1 write, whose durable commit is shared by a whole batch of messages.
+/// Where the queue lives in the same store, committed effects wait for nothing: the commit queued
+/// them. Where it lives elsewhere, they wait for the finisher, which looks every few seconds.
+///
+/// Budget: 1 read, 1 write, whose durable commit is shared by a whole batch of messages. Where the
+/// queue lives elsewhere, a message with effects takes one more write, which clears their record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transactional {
     /// How long a processed message is remembered.

@@ -36,15 +36,20 @@ pub(crate) async fn attempt(
     delivery: &Delivery,
     handler: &dyn Business,
 ) -> Outcome {
+    attempt_for(["accounts", "alice"], backend, protocol, delivery, handler).await
+}
+
+/// The same for any endpoint and entity.
+pub(crate) async fn attempt_for(
+    [endpoint, entity]: [&str; 2],
+    backend: &Backend,
+    protocol: &dyn Protocol,
+    delivery: &Delivery,
+    handler: &dyn Business,
+) -> Outcome {
     let envelope = delivery.envelope.as_ref().unwrap();
-    let work = Work {
-        endpoint: "accounts",
-        envelope,
-        receipt: &delivery.receipt,
-        entity: "alice",
-        handler,
-        places: backend.places(),
-    };
+    let (receipt, places) = (&delivery.receipt, backend.places());
+    let work = Work { endpoint, envelope, receipt, entity, handler, places };
     protocol.process(&work).await
 }
 

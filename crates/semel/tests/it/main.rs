@@ -12,6 +12,7 @@ mod book;
 #[cfg(feature = "check")]
 mod book_idempotence;
 mod by_hand;
+mod costs;
 mod fault;
 mod gate;
 #[cfg(feature = "check")]
@@ -38,6 +39,8 @@ mod host_vanished;
 mod protocol_apart;
 mod protocol_at_least_once;
 mod protocol_budgets;
+mod protocol_costs;
 mod protocol_dead_letters;
 mod protocol_operations;
+mod protocol_waits;
 mod protocol_window;

@@ -54,6 +54,14 @@ async fn a_message_costs_no_more_calls_than_its_protocol_promises() {
         ("at-least-once", Home::Inside, silent(), Calls::per_message(1, 1, 0, 1)),
         ("at-least-once", Home::Inside, talkative(), Calls::per_message(1, 1, 1, 1)),
         ("at-least-once", Home::Apart, talkative(), Calls::per_message(1, 1, 1, 1)),
+        // The host adds nothing to what protocols cost by themselves (see `protocol_costs`).
+        ("inbox", Home::Inside, talkative(), Calls::per_message(1, 1, 1, 1)),
+        ("outbox", Home::Inside, silent(), Calls::per_message(1, 1, 0, 1)),
+        ("outbox", Home::Inside, talkative(), Calls::per_message(1, 2, 1, 1)),
+        ("outbox-inbox", Home::Inside, talkative(), Calls::per_message(2, 3, 1, 1)),
+        ("detached-outbox", Home::Inside, talkative(), Calls::per_message(1, 3, 1, 1)),
+        ("token", Home::Inside, talkative(), Calls::per_message(2, 3, 1, 1)),
+        ("replay", Home::Inside, talkative(), Calls::per_message(1, 1, 1, 1)),
     ];
     for (protocol, home, endpoint, expected) in cases {
         let rig = Rig::at(home);
