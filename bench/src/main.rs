@@ -10,6 +10,7 @@ mod by_hand;
 mod check;
 mod host;
 mod latency;
+mod long_run;
 mod memory;
 mod report;
 mod work;
@@ -56,6 +57,8 @@ struct Args {
 enum Other {
     /// Measures the checker, beside another one on the same handler.
     Check(check::Args),
+    /// Looks at what is left of many messages, protocol by protocol.
+    LongRun(long_run::Args),
 }
 
 #[tokio::main]
@@ -63,6 +66,7 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.other {
         Some(Other::Check(args)) => check::run(args),
+        Some(Other::LongRun(args)) => long_run::run(args).await,
         None => run(&args).await,
     };
     match done {

@@ -44,8 +44,8 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "bench",
-        arguments: "[check] [ARGS…]",
-        help: "run the benchmarks, optimised; check: those of the checker",
+        arguments: "[check|long-run] [ARGS…]",
+        help: "run the benchmarks, optimised; check: those of the checker; long-run: what grows",
         run: bench,
     },
     Verb {
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 
 fn usage() -> String {
     let lines = VERBS.iter().map(|Verb { name, arguments, help, .. }| {
-        format!("  cargo xtask {:<22}  {help}\n", format!("{name} {arguments}"))
+        format!("  cargo xtask {:<30}  {help}\n", format!("{name} {arguments}"))
     });
     std::iter::once("usage:\n".to_owned()).chain(lines).collect()
 }
