@@ -31,16 +31,18 @@ pub(super) fn draw(title: &str, series: &[Series<'_>]) -> String {
     text(&mut svg, [LEFT, 24.0], "start", title);
     for tick in 0..=4 {
         let (x, y) = (x_max * f64::from(tick) / 4.0, y_step * f64::from(tick));
-        line(&mut svg, "#cccccc", &[(LEFT, y_at(y)), (RIGHT, y_at(y))]);
+        line(&mut svg, ("#cccccc", 1.0), &[(LEFT, y_at(y)), (RIGHT, y_at(y))]);
         text(&mut svg, [LEFT - 8.0, y_at(y) + 4.0], "end", &label(y));
         text(&mut svg, [x_at(x), BOTTOM + 18.0], "middle", &label(x));
     }
     text(&mut svg, [(LEFT + RIGHT) / 2.0, BOTTOM + 38.0], "middle", "messages");
     for ((number, (name, values)), colour) in series.iter().enumerate().zip(COLOURS) {
+        // Of lines that lie upon each other, the lower ones show at the edges.
+        let pen = (colour, 1.5 + 1.3 * (series.len() - 1 - number) as f64);
         let places: Vec<_> = values.iter().map(|(x, y)| (x_at(*x), y_at(*y))).collect();
-        line(&mut svg, colour, &places);
+        line(&mut svg, pen, &places);
         let y = TOP + 20.0 * number as f64;
-        line(&mut svg, colour, &[(RIGHT + 16.0, y), (RIGHT + 40.0, y)]);
+        line(&mut svg, pen, &[(RIGHT + 16.0, y), (RIGHT + 40.0, y)]);
         text(&mut svg, [RIGHT + 46.0, y + 4.0], "start", name);
     }
     svg + "</svg>\n"
@@ -64,13 +66,13 @@ fn label(value: f64) -> String {
     }
 }
 
-fn line(svg: &mut String, colour: &str, places: &[(f64, f64)]) {
+fn line(svg: &mut String, (colour, width): (&str, f64), places: &[(f64, f64)]) {
     let places: String = places.iter().map(|(x, y)| format!("{x:.1},{y:.1} ")).collect();
     let places = places.trim_end();
     // Writing to a string cannot fail.
     let _ = writeln!(
         svg,
-        "<polyline points=\"{places}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
+        "<polyline points=\"{places}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width:.1}\"/>"
     );
 }
 
