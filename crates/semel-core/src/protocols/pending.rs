@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{Outcome, Places, Step, Work, entity};
 use crate::broker::{Destination, Outgoing, SendOutcome};
 use crate::envelope::json;
-use crate::store::{Change, Expect, Item, ItemKey, Trouble, Version, WriteOutcome};
+use crate::store::{Change, Expect, Item, ItemKey, Page, Space, Trouble, Version, WriteOutcome};
 use crate::{Broker, Store, StoreError};
 
 /// Messages that the broker would refuse must not be committed.
@@ -72,8 +72,34 @@ pub(super) async fn dispatch_own(
     work.ack(outcome).await
 }
 
+/// How many records are looked at in one go.
+const FINISH_PAGE: usize = 100;
+
+/// Sends what all records of an endpoint hold, and removes them; tells how many there were.
+pub(super) async fn finish_all(endpoint: &str, places: Places<'_>) -> Result<usize, StoreError> {
+    let mut after = ItemKey::new(Space::Outbox, endpoint, "");
+    let (mut finished, mut trouble) = (0, None);
+    loop {
+        let page = Page { space: Space::Outbox, after: Some(after), limit: FINISH_PAGE };
+        let mut items = places.store.list(&page).await?;
+        items.retain(|item| item.key.partition == endpoint);
+        let last = items.last().map(|item| item.key.clone());
+        for item in items {
+            // One that cannot be dispatched holds up no other.
+            match finish(places, item).await {
+                Ok(()) => finished += 1,
+                Err(error) => trouble = trouble.or(Some(error)),
+            }
+        }
+        match last {
+            Some(last) => after = last,
+            None => return trouble.map_or(Ok(finished), Err),
+        }
+    }
+}
+
 /// Sends what a record holds, and removes it.
-pub(super) async fn finish(places: Places<'_>, record: Item) -> Result<(), StoreError> {
+async fn finish(places: Places<'_>, record: Item) -> Result<(), StoreError> {
     dispatch(places.broker, read(&record)?).await?;
     clear(places.store, record.key, record.version).await
 }

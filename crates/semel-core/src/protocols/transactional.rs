@@ -14,15 +14,12 @@ use crate::context::outgoing;
 use crate::handler::Decision;
 use crate::operator::DeadLetter;
 use crate::store::{
-    Atomicity, Change, Expect, ItemKey, Keep, Listing, Page, QueueHome, Space, StoreLimits,
-    WriteOutcome,
+    Atomicity, Change, Expect, ItemKey, Keep, Listing, QueueHome, StoreLimits, WriteOutcome,
 };
 use crate::{Envelope, Store, StoreError};
 
 const NAME: &str = "transactional";
 
-/// How many records the finisher looks at in one go.
-const FINISH_PAGE: usize = 100;
 /// Where the settlement stands in a batch that has one.
 const SETTLE: usize = 0;
 /// Where the outbox record stands in a batch that has one.
@@ -158,25 +155,7 @@ impl Protocol for Transactional {
         if places.queue == QueueHome::Inside {
             return Ok(0);
         }
-        let mut after = ItemKey::new(Space::Outbox, endpoint, "");
-        let (mut finished, mut trouble) = (0, None);
-        loop {
-            let page = Page { space: Space::Outbox, after: Some(after), limit: FINISH_PAGE };
-            let mut items = places.store.list(&page).await?;
-            items.retain(|item| item.key.partition == endpoint);
-            let last = items.last().map(|item| item.key.clone());
-            for item in items {
-                // One that cannot be dispatched holds up no other.
-                match pending::finish(places, item).await {
-                    Ok(()) => finished += 1,
-                    Err(error) => trouble = trouble.or(Some(error)),
-                }
-            }
-            match last {
-                Some(last) => after = last,
-                None => return trouble.map_or(Ok(finished), Err),
-            }
-        }
+        pending::finish_all(endpoint, places).await
     }
 
     async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome {

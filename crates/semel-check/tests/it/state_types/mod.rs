@@ -33,7 +33,7 @@ type Plain<S, M> = fn(&mut S, M, &mut Context);
 
 fn alone<S: State, M: Message + Clone>(function: Plain<S, M>, messages: &[M]) -> HandlerReport {
     let nothing = handler(function).depth(messages.len());
-    messages.iter().cloned().fold(nothing, |check, message| check.message(message)).check()
+    messages.iter().cloned().fold(nothing, semel_check::HandlerCheck::message).check()
 }
 
 /// The state after these messages, each processed once.
