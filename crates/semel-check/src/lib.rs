@@ -23,6 +23,7 @@ mod state;
 mod step;
 mod tag;
 mod task;
+pub mod practice;
 pub mod trace;
 mod view;
 mod watch;
