@@ -30,6 +30,11 @@ impl World {
         }
     }
 
+    /// The same, whatever the environment says.
+    pub(crate) fn check_whole(self) -> Report {
+        self.explore(Strategy::Exhaustive, Explorer::run)
+    }
+
     /// Explores every order of moves that depend on each other, without merging: slower, and
     /// independent of what [`check`](Self::check) rests on.
     pub fn check_unmerged(self) -> Report {

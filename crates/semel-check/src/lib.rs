@@ -6,6 +6,7 @@
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 mod check;
+pub mod compare;
 mod explore;
 mod fault;
 mod handler;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join;
 use semel_core::protocols::{Outcome, Places, Step, Work};
 use semel_core::store::{Change, Expect, Item, ItemKey, Keep, Page, Space, Version};
-use semel_core::{StoreError, Timestamp, ids};
+use semel_core::{StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Simplified: coordinator, prepared state and prepared messages are items of one store. The returned
 /// coordinator is the finisher; it gives up transactions without a decision after a minute. Votes
 /// against are conflicts. The handler runs before the row is locked, and a row that has changed
-/// since is a vote against. The broker has no memory of ids: what a sender sends twice is processed twice.
+/// since is a vote against. A transaction is named by the version of its lock. The broker has no memory of ids: what a sender sends twice is processed twice.
 #[derive(Clone, Copy, Debug)]
 pub struct TwoPhase;
 
@@ -54,7 +54,8 @@ kit::model!(TwoPhase = "two-phase-commit", needs Queue {
 /// What one of the two has promised to be able to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Prepared {
-    transaction: String,
+    /// Its name, at the broker.
+    transaction: Option<String>,
     began_ms: i64,
     entity: String,
     /// The new state, at the database.
@@ -78,7 +79,7 @@ impl TwoPhase {
         let (before, expect) = kit::load(work).await?;
         let (state, messages) = kit::decide(work, before).await?;
         let transaction = Prepared {
-            transaction: ids::mint(places.clock, places.entropy).to_string(),
+            transaction: None,
             began_ms: places.clock.now().unix_ms(),
             entity: work.entity.to_owned(),
             state: Some(raw(&state)?),
@@ -100,7 +101,8 @@ impl TwoPhase {
         if !is_as_it_was(places, &work.entity_key(), &at_store).await? {
             return give_up(places, &lock).await;
         }
-        let at_broker = Prepared { state: None, ..transaction };
+        let name = lock.1.as_str().to_owned();
+        let at_broker = Prepared { state: None, transaction: Some(name.clone()), ..transaction };
         let staged = ItemKey { key: at_broker.copy.clone(), ..prepared(work.endpoint) };
         let unless = consumed(work.endpoint, &at_broker.copy);
         let staged = match prepare(places, staged, &at_broker, Some(unless)).await {
@@ -110,7 +112,7 @@ impl TwoPhase {
         };
 
         work.begin(Step::CommitState);
-        decide(work.endpoint, places, &at_store.transaction, COMMIT).await?;
+        decide(places, log(work.endpoint, work.entity, &name), COMMIT).await?;
         let (at_store, at_broker) = join(
             commit_at_store(work.endpoint, places, &lock, &at_store),
             commit_at_broker(work.endpoint, places, &staged, &at_broker),
@@ -126,12 +128,11 @@ const ABORT: &str = "abort";
 
 /// Writes the decision down: the first one counts.
 async fn decide(
-    endpoint: &str,
     places: Places<'_>,
-    transaction: &str,
+    key: ItemKey,
     decision: &'static str,
 ) -> Result<(), Outcome> {
-    let (key, value) = (log(endpoint, transaction), Bytes::from_static(decision.as_bytes()));
+    let value = Bytes::from_static(decision.as_bytes());
     let put = Change::Put { key, value, expect: Expect::Absent, keep: Keep::For(LOG) };
     kit::write(places, vec![put]).await.map(drop)
 }
@@ -140,14 +141,15 @@ async fn decide(
 async fn recover(endpoint: &str, places: Places<'_>, item: &Item) -> Result<(), Outcome> {
     let left: Prepared = kit::read(item)?;
     let handle = (item.key.clone(), item.version.clone());
-    let log = log(endpoint, &left.transaction);
+    let name = left.transaction.as_deref().unwrap_or(item.version.as_str());
+    let log = log(endpoint, &left.entity, name);
     let mut decision = places.store.read(&log).await?;
     if decision.is_none() {
         let began = Timestamp::from_unix_ms(left.began_ms);
         if places.clock.now().since(began) < TIMEOUT {
             return Ok(());
         }
-        match decide(endpoint, places, &left.transaction, ABORT).await {
+        match decide(places, log.clone(), ABORT).await {
             Ok(()) | Err(Outcome::Conflict) => decision = places.store.read(&log).await?,
             Err(outcome) => return Err(outcome),
         }
@@ -254,6 +256,6 @@ fn consumed(endpoint: &str, copy: &str) -> ItemKey {
     ItemKey::new(Space::Inbox, format!("{BROKER}{endpoint}"), copy)
 }
 
-fn log(endpoint: &str, transaction: &str) -> ItemKey {
-    ItemKey::new(Space::Reply, endpoint, transaction)
+fn log(endpoint: &str, entity: &str, transaction: &str) -> ItemKey {
+    ItemKey::new(Space::Reply, endpoint, format!("{entity} {transaction}"))
 }
