@@ -17,16 +17,19 @@ Examples:
   semel dead-letters replay sqlite:shop.db 7         give it back to its endpoint
   semel dead-letters discard sqlite:shop.db 7 --yes  never process it
   semel check                                        whether the protocols keep their promises
+  semel compare                                      the protocols beside each other
 
 URL says where the store is:
   sqlite:PATH  a SQLite file: `sqlite:shop.db` in this folder, `sqlite:/var/lib/shop.db`
 
 Exit codes:
-  0  all that was asked is done; `check`: every world is as expected
+  0  all that was asked is done; `check`: every world is as expected;
+     `compare`: no protocol that ships breaks a promise
   1  there is no such dead letter, or not all of them could be treated;
-     `check`: a world is not as expected, or there is no run to draw
-  2  the command line makes no sense, `--yes` is missing, or no world has that name
-     or replay line
+     `check`: a world is not as expected, or there is no run to draw;
+     `compare`: a protocol that ships breaks a promise, or a page is out of date
+  2  the command line makes no sense, `--yes` is missing, or no world or protocol has
+     that name or replay line
   3  the store cannot be opened or used
   4  the answer cannot be written";
 
@@ -154,6 +157,33 @@ there. `finding` is `holds`, `not_exhausted`, `violated` or `unusable`; `expecte
 there is null. With --list: { worlds: [{ name, about, workers, faults, manner,
 expected }] }.";
 
+/// What stands below the help of `compare`.
+const COMPARE_HELP: &str = "\
+Each row is a protocol that ships, or a model of what teams use today. Each is run
+through small worlds, under one class of faults after the other, and judged by all
+seven properties. Then the calls that it makes are counted. Nothing is written down
+by hand.
+
+With --json: { faults, states_max, classes: [{ name, letter, says, promised }], rows:
+[{ name, about, kind, place, promises: [], broken: [{ property, class }], cells:
+[{ property, class, verdict, states, steps, faults, breach, detail, cut: [], replay,
+trace }], numbers: { outside, outside_again, inside, inside_again, of_outside,
+of_inside, death_blocks } }] }. `kind` is `ships` or `model`; `verdict` is `yes`, `no`,
+`not_exhausted`, `stopped` (the code went wrong in another way) or `unusable`. The
+first four numbers are what a message costs, from outside or from another endpoint,
+and when it comes again: { reads, items_read, lists, writes, items_written,
+bytes_written, broker, rcu, wcu, ru }. The next two are what is remembered: { growth,
+messages, after, after_twice, past, past_twice, peak_bytes }. `trace` is as that of
+`check`.
+
+Examples:
+  semel compare
+  semel compare --protocol inbox-table          alone, so with what breaks it
+  semel compare --faults 1 --markdown
+  semel compare --page compare.html
+  semel compare --into docs/choosing.md         write the tables into a page
+  semel compare --into docs/choosing.md --dry-run  exit code 1 if they are others";
+
 /// See and repair what is queued, in flight and dead; check what is promised.
 #[derive(Debug, Parser)]
 #[command(name = "semel", version, after_help = EXAMPLES, arg_required_else_help = true)]
@@ -185,6 +215,35 @@ pub(crate) enum Verb {
     /// Check in small worlds, in every order and with every fault, that promises are kept
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
+    /// Compare protocols: what holds under which faults, what is kept, what it costs
+    #[command(after_help = COMPARE_HELP)]
+    Compare(CompareArgs),
+}
+
+/// What `compare` is asked.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompareArgs {
+    /// Only this protocol, by its name or what its name begins with; can be given several times
+    #[arg(long = "protocol", value_name = "NAME")]
+    pub(crate) protocols: Vec<String>,
+    /// With up to so many faults a run in the smallest world; the larger ones have one less
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = faults)]
+    pub(crate) faults: u32,
+    /// Print the tables as Markdown, with the shortest runs below
+    #[arg(long, conflicts_with_all = ["json", "into", "replay"])]
+    pub(crate) markdown: bool,
+    /// Write a page with the tables and the shortest runs as pictures
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub(crate) page: Option<PathBuf>,
+    /// Write the tables between the marks of a Markdown page
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "replay"])]
+    pub(crate) into: Option<PathBuf>,
+    /// With --into: change nothing, and say whether the tables there are the same
+    #[arg(long, requires = "into")]
+    pub(crate) dry_run: bool,
+    /// Make one run by its replay line, under the same --faults
+    #[arg(long, value_name = "LINE", conflicts_with = "json")]
+    pub(crate) replay: Option<String>,
 }
 
 /// What `check` is asked.

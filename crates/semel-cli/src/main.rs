@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod compare;
 mod dead_letters;
 mod failure;
 mod inspect;
@@ -38,6 +39,7 @@ async fn run(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
         Verb::Inspect(args) => inspect::run(&args, output).await,
         Verb::DeadLetters(verb) => dead_letters::run(verb, output).await,
         Verb::Check(args) => check::run(&args, output),
+        Verb::Compare(args) => compare::run(&args, output),
     }
 }
 

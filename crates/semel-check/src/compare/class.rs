@@ -90,7 +90,9 @@ impl FaultClass {
             Self::Late => "deliveries and repetitions come up to three days late",
             Self::People => "a person replays or discards dead letters",
             Self::Deployment => "attempts run different versions of the handler",
-            Self::Window => "a duplicate comes after ten years: no window promises anything past it",
+            Self::Window => {
+                "a duplicate comes after ten years: no window promises anything past it"
+            }
             Self::Below => "a layer below repeats writes, or reads are stale: adapters rule it out",
         }
     }
@@ -109,9 +111,7 @@ impl FaultClass {
             Self::Writes => Faults::only([Fault::LostRequest, Fault::LostReply, Fault::LateWrite]),
             Self::Failures => Faults::only([Fault::FailedRead, Fault::HandlerFailure]),
             Self::Late => Faults::only(redelivery).with(Fault::LateDelivery),
-            Self::People => {
-                Faults::only([Fault::HandlerFailure, Fault::Person, Fault::Duplicate])
-            }
+            Self::People => Faults::only([Fault::HandlerFailure, Fault::Person, Fault::Duplicate]),
             Self::Deployment => {
                 Faults::only([Fault::Deployment, Fault::Crash, Fault::EarlyRedelivery])
             }

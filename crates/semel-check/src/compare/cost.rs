@@ -61,7 +61,8 @@ impl Units {
         let rcu = reads().flatten().map(|bytes| units(*bytes, 4 * KB)).sum();
         let wcu = batches.iter().map(|batch| wcu(batch)).sum();
         let read_ru: Option<u64> = reads().flatten().map(|bytes| Some(ru(*bytes)?.0)).sum();
-        let write_ru: Option<u64> = batches.iter().flatten().map(|(_, bytes)| Some(ru(*bytes)?.1)).sum();
+        let write_ru: Option<u64> =
+            batches.iter().flatten().map(|(_, bytes)| Some(ru(*bytes)?.1)).sum();
         Self {
             rcu: in_dynamo.then_some(rcu),
             wcu: in_dynamo.then_some(wcu),

@@ -89,8 +89,7 @@ pub(super) async fn decide(
     state: Option<Bytes>,
 ) -> Result<(Bytes, Vec<Outgoing>), Outcome> {
     work.begin(Step::RunHandler);
-    let decision =
-        work.handler.run(state, work.context()).await.map_err(Outcome::HandlerFailed)?;
+    let decision = work.handler.run(state, work.context()).await.map_err(Outcome::HandlerFailed)?;
     let now = work.places.clock.now();
     Ok((decision.state, outgoing(work.endpoint, work.envelope, decision.effects, now)))
 }

@@ -10,8 +10,8 @@ use semel_core::{StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::kit::{self, Kept};
 use super::BROKER;
+use super::kit::{self, Kept};
 
 /// How many transactions recovery looks at in one go.
 const PAGE: usize = 100;
@@ -94,10 +94,11 @@ impl TwoPhase {
         work.begin(Step::StageEffects);
         let at_store = Prepared { messages: Vec::new(), ..transaction.clone() };
         let lock = ItemKey { key: work.entity.to_owned(), ..locks(work.endpoint) };
-        let lock = prepare(places, lock, &at_store, None).await.map_err(|outcome| match outcome {
-            Outcome::Conflict => kit::busy("the row is locked"),
-            outcome => outcome,
-        })?;
+        let lock =
+            prepare(places, lock, &at_store, None).await.map_err(|outcome| match outcome {
+                Outcome::Conflict => kit::busy("the row is locked"),
+                outcome => outcome,
+            })?;
         if !is_as_it_was(places, &work.entity_key(), &at_store).await? {
             return give_up(places, &lock).await;
         }
@@ -127,11 +128,7 @@ const COMMIT: &str = "commit";
 const ABORT: &str = "abort";
 
 /// Writes the decision down: the first one counts.
-async fn decide(
-    places: Places<'_>,
-    key: ItemKey,
-    decision: &'static str,
-) -> Result<(), Outcome> {
+async fn decide(places: Places<'_>, key: ItemKey, decision: &'static str) -> Result<(), Outcome> {
     let value = Bytes::from_static(decision.as_bytes());
     let put = Change::Put { key, value, expect: Expect::Absent, keep: Keep::For(LOG) };
     kit::write(places, vec![put]).await.map(drop)
@@ -174,9 +171,10 @@ async fn commit_at_store(
     let put = Change::Put {
         key: ItemKey::new(Space::Entity, endpoint, &*of.entity),
         value: Bytes::copy_from_slice(state.as_bytes()),
-        expect: of.replaces.clone().map_or(Expect::Absent, |version| {
-            Expect::Version(Version::new(version))
-        }),
+        expect: of
+            .replaces
+            .clone()
+            .map_or(Expect::Absent, |version| Expect::Version(Version::new(version))),
         keep: Keep::Always,
     };
     kit::write(places, vec![put, delete(lock)]).await.map(drop)

@@ -5,7 +5,7 @@ mod diagram;
 mod lines;
 mod shop;
 mod verdict;
-mod view;
+pub(crate) mod view;
 
 use std::io::BufReader;
 use std::time::Instant;

@@ -99,8 +99,9 @@ impl<'a> UnprocessedView<'a> {
     }
 }
 
+/// A run, step by step.
 #[derive(Debug, Serialize)]
-struct TraceView<'a> {
+pub(crate) struct TraceView<'a> {
     lanes: Vec<LaneView<'a>>,
     steps: Vec<StepView<'a>>,
 }
@@ -200,7 +201,7 @@ impl<'a> CoverageView<'a> {
 }
 
 impl<'a> TraceView<'a> {
-    fn of(trace: &'a Trace) -> Self {
+    pub(crate) fn of(trace: &'a Trace) -> Self {
         let lanes = trace.lanes.iter().map(|lane| LaneView {
             name: &lane.name,
             kind: match lane.kind {
