@@ -50,6 +50,14 @@ pub(crate) fn worlds() -> Result<(), Failure> {
     shell::run(&mut shell::cargo(what), "read the trace above; its last line replays it")
 }
 
+/// No protocol that ships breaks a promise, and the tables of the page on choosing are what is found.
+pub(crate) fn compare() -> Result<(), Failure> {
+    let page = "docs/choosing.md";
+    let what = ["run", "--quiet", "--locked", "-p", "semel-cli", "--", "compare", "--dry-run"];
+    let remedy = "run: cargo run -p semel-cli -- compare --into docs/choosing.md";
+    shell::run(shell::cargo(what).args(["--into", page]), remedy)
+}
+
 pub(crate) fn doc() -> Result<(), Failure> {
     let what = ["doc", "--workspace", "--no-deps", "--all-features", "--locked"];
     let remedy = "repair the documentation named above";

@@ -35,6 +35,7 @@ const STEPS: &[Step] = &[
     Step { name: "doc", pace: Pace::Slow, run: checks::doc },
     Step { name: "readme", pace: Pace::Quick, run: readme::program },
     Step { name: "worlds", pace: Pace::Slow, run: checks::worlds },
+    Step { name: "compare", pace: Pace::Slow, run: checks::compare },
     Step { name: "demo", pace: Pace::Slow, run: shop::short_days },
 ];
 
@@ -108,7 +109,7 @@ mod tests {
     fn fast_leaves_out_deny_doc_and_demo() {
         let left_out: Vec<_> =
             chosen(&[]).into_iter().filter(|name| !chosen(&["--fast"]).contains(name)).collect();
-        assert_eq!(left_out, ["deny", "doc", "worlds", "demo"]);
+        assert_eq!(left_out, ["deny", "doc", "worlds", "compare", "demo"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::kit::{self, Kept};
 const PAGE: usize = 100;
 /// How long what was decided, and what was consumed, is remembered.
 const LOG: Duration = Duration::from_secs(7 * 86_400);
-/// After how long without a decision recovery takes a transaction for dead.
+/// After how long recovery takes the coordinator of a transaction for dead.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A model of two-phase commit (XA), not for use. The database prepares the state and locks its row,
@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// until the coordinator is back: nothing is lost, and nobody else can change that row.
 ///
 /// Simplified: coordinator, prepared state and prepared messages are items of one store. The returned
-/// coordinator is the finisher; it gives up transactions without a decision after a minute. Votes
+/// coordinator is the finisher; it ends transactions that are a minute old. Votes
 /// against are conflicts. The handler runs before the row is locked, and a row that has changed
 /// since is a vote against. A transaction is named by the version of its lock. The broker has no memory of ids: what a sender sends twice is processed twice.
 #[derive(Clone, Copy, Debug)]
@@ -35,16 +35,15 @@ pub struct TwoPhase;
 kit::model!(TwoPhase = "two-phase-commit", needs Queue {
     async fn finish(&self, endpoint: &str, places: Places<'_>) -> Result<usize, StoreError> {
         let mut ended = 0;
-        for name in [locks(endpoint), prepared(endpoint)] {
-            let (space, after) = (name.space, Some(name.clone()));
-            let items = places.store.list(&Page { space, after, limit: PAGE }).await?;
-            for item in items.iter().filter(|item| item.key.partition == name.partition) {
-                match recover(endpoint, places, item).await {
-                    Ok(()) => ended += 1,
-                    Err(Outcome::Unavailable(error) | Outcome::Broken(error)) => return Err(error),
-                    // Someone else ends it.
-                    Err(_) => {}
-                }
+        let page = Page { space: Space::Token, after: None, limit: PAGE };
+        let items = places.store.list(&page).await?;
+        let owners = [locks(endpoint).partition, prepared(endpoint).partition];
+        for item in items.iter().filter(|item| owners.contains(&item.key.partition)) {
+            match recover(endpoint, places, item).await {
+                Ok(()) => ended += 1,
+                Err(Outcome::Unavailable(error) | Outcome::Broken(error)) => return Err(error),
+                // Someone else ends it.
+                Err(_) => {}
             }
         }
         Ok(ended)
@@ -71,10 +70,9 @@ struct Prepared {
 impl TwoPhase {
     async fn attempt(&self, work: &Work<'_>) -> Result<Outcome, Outcome> {
         let places = work.places;
-        work.begin(Step::CheckInbox);
-        if places.store.read(&consumed(work.endpoint, kit::copy_of(work))).await?.is_some() {
-            // A broker would not have delivered it again.
-            return Ok(work.ack(Outcome::Duplicate).await);
+        let staged = ItemKey { key: kit::copy_of(work).to_owned(), ..prepared(work.endpoint) };
+        if places.store.read(&staged).await?.is_some() {
+            return Err(kit::busy("the delivery is part of another transaction"));
         }
         let (before, expect) = kit::load(work).await?;
         let (state, messages) = kit::decide(work, before).await?;
@@ -100,15 +98,18 @@ impl TwoPhase {
                 outcome => outcome,
             })?;
         if !is_as_it_was(places, &work.entity_key(), &at_store).await? {
-            return give_up(places, &lock).await;
+            give_up(places, &lock).await?;
+            return Err(Outcome::Conflict);
         }
         let name = lock.1.as_str().to_owned();
         let at_broker = Prepared { state: None, transaction: Some(name.clone()), ..transaction };
-        let staged = ItemKey { key: at_broker.copy.clone(), ..prepared(work.endpoint) };
         let unless = consumed(work.endpoint, &at_broker.copy);
         let staged = match prepare(places, staged, &at_broker, Some(unless)).await {
             Ok(staged) => staged,
-            Err(Outcome::Conflict) => return give_up(places, &lock).await,
+            Err(Outcome::Conflict) => {
+                give_up(places, &lock).await?;
+                return self.unless_consumed(work).await;
+            }
             Err(outcome) => return Err(outcome),
         };
 
@@ -121,6 +122,16 @@ impl TwoPhase {
         .await;
         at_store.and(at_broker)?;
         Ok(work.ack(Outcome::Processed).await)
+    }
+
+    /// A broker would not have delivered again what is consumed.
+    async fn unless_consumed(&self, work: &Work<'_>) -> Result<Outcome, Outcome> {
+        work.begin(Step::CheckInbox);
+        let consumed = consumed(work.endpoint, kit::copy_of(work));
+        match work.places.store.read(&consumed).await? {
+            Some(_) => Ok(work.ack(Outcome::Duplicate).await),
+            None => Err(kit::busy("the delivery is part of another transaction")),
+        }
     }
 }
 
@@ -137,15 +148,15 @@ async fn decide(places: Places<'_>, key: ItemKey, decision: &'static str) -> Res
 /// Ends what a coordinator left: as it was decided, or else by giving it up.
 async fn recover(endpoint: &str, places: Places<'_>, item: &Item) -> Result<(), Outcome> {
     let left: Prepared = kit::read(item)?;
+    let began = Timestamp::from_unix_ms(left.began_ms);
+    if places.clock.now().since(began) < TIMEOUT {
+        return Ok(());
+    }
     let handle = (item.key.clone(), item.version.clone());
     let name = left.transaction.as_deref().unwrap_or(item.version.as_str());
     let log = log(endpoint, &left.entity, name);
     let mut decision = places.store.read(&log).await?;
     if decision.is_none() {
-        let began = Timestamp::from_unix_ms(left.began_ms);
-        if places.clock.now().since(began) < TIMEOUT {
-            return Ok(());
-        }
         match decide(places, log.clone(), ABORT).await {
             Ok(()) | Err(Outcome::Conflict) => decision = places.store.read(&log).await?,
             Err(outcome) => return Err(outcome),
@@ -154,9 +165,9 @@ async fn recover(endpoint: &str, places: Places<'_>, item: &Item) -> Result<(), 
     if decision.is_none_or(|decision| decision.value != COMMIT) {
         return kit::write(places, vec![delete(&handle)]).await.map(drop);
     }
-    match item.key.space {
-        Space::Outbox => commit_at_broker(endpoint, places, &handle, &left).await,
-        _ => commit_at_store(endpoint, places, &handle, &left).await,
+    match left.transaction {
+        Some(_) => commit_at_broker(endpoint, places, &handle, &left).await,
+        None => commit_at_store(endpoint, places, &handle, &left).await,
     }
 }
 
@@ -227,9 +238,8 @@ async fn prepare(
 }
 
 /// A vote against: the row is open again.
-async fn give_up(places: Places<'_>, lock: &(ItemKey, Version)) -> Result<Outcome, Outcome> {
-    kit::write(places, vec![delete(lock)]).await?;
-    Err(Outcome::Conflict)
+async fn give_up(places: Places<'_>, lock: &(ItemKey, Version)) -> Result<(), Outcome> {
+    kit::write(places, vec![delete(lock)]).await.map(drop)
 }
 
 fn raw(state: &[u8]) -> Result<Box<RawValue>, Outcome> {
@@ -247,7 +257,7 @@ fn locks(endpoint: &str) -> ItemKey {
 
 /// What the broker has prepared: the first of the names.
 fn prepared(endpoint: &str) -> ItemKey {
-    ItemKey::new(Space::Outbox, format!("{BROKER}{endpoint}"), "")
+    ItemKey::new(Space::Token, format!("{BROKER}{endpoint}"), "")
 }
 
 fn consumed(endpoint: &str, copy: &str) -> ItemKey {

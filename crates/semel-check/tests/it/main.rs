@@ -10,6 +10,7 @@
 mod alone;
 mod bank;
 mod begun;
+mod compared;
 mod cross;
 mod drawn;
 mod found;

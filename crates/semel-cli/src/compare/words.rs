@@ -23,28 +23,22 @@ pub(super) fn letters(classes: &[FaultClass]) -> String {
     classes.iter().map(|class| class.letter()).collect()
 }
 
-/// A property of a row, in a few letters: `yes`, `no: CR`, `yes; not X`, `open: L`.
+/// A property of a row, in a few letters: `yes`, `no CR`, `yes, not X`, `no R ?CL`.
 pub(super) fn summary(summary: &Summary) -> String {
-    let unsure: Vec<FaultClass> =
-        summary.unsure.iter().copied().filter(|class| class.is_promised()).collect();
-    let past: Vec<FaultClass> =
-        summary.unsure.iter().copied().filter(|class| !class.is_promised()).collect();
-    let mut parts = Vec::new();
-    if !summary.no.is_empty() {
-        parts.push(format!("no: {}", letters(&summary.no)));
-    } else if unsure.is_empty() {
-        parts.push("yes".to_owned());
+    let (unsure, unsure_past): (Vec<FaultClass>, Vec<FaultClass>) =
+        summary.unsure.iter().partition(|class| class.is_promised());
+    if summary.is_yes() {
+        return match (&*summary.not_past, &*unsure_past) {
+            ([], []) => "yes".to_owned(),
+            ([], past) => format!("yes, ?{}", letters(past)),
+            (past, _) => format!("yes, not {}", letters(past)),
+        };
     }
-    if !unsure.is_empty() {
-        parts.push(format!("open: {}", letters(&unsure)));
+    match (&*summary.no, &*unsure) {
+        (no, []) => format!("no {}", letters(no)),
+        ([], unsure) => format!("?{}", letters(unsure)),
+        (no, unsure) => format!("no {} ?{}", letters(no), letters(unsure)),
     }
-    if !summary.not_past.is_empty() {
-        parts.push(format!("not {}", letters(&summary.not_past)));
-    }
-    if !past.is_empty() {
-        parts.push(format!("open {}", letters(&past)));
-    }
-    parts.join("; ")
 }
 
 /// What a class of faults means, as a line.
@@ -54,10 +48,10 @@ pub(super) fn class(class: FaultClass) -> String {
 
 /// What the entries of the first table mean.
 pub(super) const MEANING: [&str; 4] = [
-    "yes: it holds in every run under all faults that have to be survived",
-    "no: CR: under crashes and redelivery there is a run that violates it",
-    "not X: it is violated past every promise",
-    "open: L: no counterexample in the states looked at, and not all were",
+    "yes: it holds in every run, under all faults that a protocol has to survive",
+    "no CR: under crashes, and under redelivery, there is a run that violates it",
+    "not X: it is violated by faults past every promise",
+    "?L: no counterexample was found among the states looked at, and not all were looked at",
 ];
 
 /// The size of what was explored, as a sentence.

@@ -7,6 +7,7 @@
 )]
 
 mod check;
+mod compare;
 mod discard;
 mod errors;
 mod inspect;
