@@ -69,7 +69,7 @@ impl BrokerWindow {
         }
     }
 
-    fn to_remember(&self, work: &Work<'_>, id: &str, what: &str) -> Change {
+    fn to_remember(self, work: &Work<'_>, id: &str, what: &str) -> Change {
         Change::Put {
             key: memory_key(work, id),
             value: Bytes::copy_from_slice(what.as_bytes()),

@@ -3,6 +3,9 @@
 //! Each is a small protocol that does what its original does to state, messages and its own memory,
 //! as far as a store and a queue of Semel allow, so that the checker can run it. What it leaves out
 //! is said in its documentation. None ships: for that, see `semel_core::protocols`.
+//!
+//! Each is judged as its users take it, by all properties. None has a step for a message that is
+//! parked or discarded: no original has.
 
 mod broker_window;
 mod idempotency_key;

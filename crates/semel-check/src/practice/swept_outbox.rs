@@ -53,11 +53,15 @@ impl SweptOutbox {
         let (state, messages) = kit::decide(work, state).await?;
 
         work.begin(Step::CommitState);
+        // A row of its own for each run that counts, as a table with a serial number has it: no two
+        // replace the same version.
+        let replaced = match &expect {
+            Expect::Version(version) => version.as_str().to_owned(),
+            Expect::Absent | Expect::Anything => "first".to_owned(),
+        };
         let mut changes = vec![kit::to_put_entity(work, state, expect)];
         if !messages.is_empty() {
-            // A row of its own for each run, as a table with a serial number has it.
-            let id = semel_core::ids::mint(work.places.clock, work.places.entropy);
-            let name = format!("{} {id}", message_key(work.envelope));
+            let name = format!("{} {replaced}", message_key(work.envelope));
             let key = ItemKey::new(Space::Outbox, work.endpoint, name);
             changes.push(self.to_put(key, &Row::Unsent(Kept::all(&messages)?), Expect::Absent)?);
         }
@@ -76,7 +80,7 @@ impl SweptOutbox {
         Ok(messages.len())
     }
 
-    fn to_put(&self, key: ItemKey, row: &Row, expect: Expect) -> Result<Change, Outcome> {
+    fn to_put(self, key: ItemKey, row: &Row, expect: Expect) -> Result<Change, Outcome> {
         Ok(Change::Put { key, value: kit::bytes(row)?, expect, keep: Keep::For(self.keep) })
     }
 }

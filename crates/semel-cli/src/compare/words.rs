@@ -152,7 +152,7 @@ pub(super) fn numbers(compared: &Compared) -> Vec<String> {
 
 /// What the entries of the second table mean.
 pub(super) const MEANING_OF_NUMBERS: [&str; 6] = [
-    "memory: what is kept to recognise duplicates; bytes each: for each message, while it is kept",
+    "memory: how what is kept beside the states grows; bytes each: for each message, while it is kept",
     "calls: reads + writes + calls on the broker for a message with one effect, without its receipt",
     "again: the same for a duplicate of it; *: and a look of the finisher, which many share",
     "written: items and their bytes",
