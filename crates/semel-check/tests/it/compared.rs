@@ -2,7 +2,8 @@
 
 use semel_check::Property;
 use semel_check::compare::{
-    Calls, Compared, FaultClass, Growth, Kind, Numbers, Row, Size, Verdict, count, judge, rows,
+    Calls, Compared, FaultClass, Growth, Kind, Numbers, Place, Row, Size, Verdict, count, judge,
+    rows,
 };
 
 fn row(name: &str) -> Row {
@@ -57,6 +58,18 @@ fn what_ships_keeps_its_promises() {
             assert!(summary.is_yes(), "{:?}: {property}: {summary:?}", compared.row);
         }
     }
+}
+
+#[test]
+fn a_broken_promise_is_found() {
+    let window = std::time::Duration::from_secs(7 * 86_400);
+    let protocol = semel_check::practice::InboxTable { window };
+    let row = Row::ships("boaster", "a model that claims to ship", Place::ItemsAndBroker, protocol);
+    let judged = vec![judge(&row, FaultClass::Crashes, Size::default())];
+    let broken = Compared { row, judged, numbers: None }.broken();
+    let promised =
+        [Property::AtMostOneStateChange, Property::AtMostOneEffect, Property::NoLostEffects];
+    assert_eq!(broken, promised.map(|property| (property, FaultClass::Crashes)));
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn properties(all: &[Compared]) -> String {
 fn legend(size: Size) -> String {
     let mut lines: Vec<String> = words::MEANING.iter().map(|line| (*line).to_owned()).collect();
     lines.extend(FaultClass::ALL.map(words::class));
+    lines.push(words::headings());
     lines.push(words::size(size));
     lines.join("\n")
 }

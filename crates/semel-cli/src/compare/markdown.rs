@@ -43,6 +43,8 @@ pub(super) fn tables(all: &[Compared], size: Size, notes: Notes) -> String {
     out.push('\n');
     list(&mut out, words::MEANING.iter().map(|line| (*line).to_owned()));
     list(&mut out, FaultClass::ALL.map(words::class));
+    out.push_str(&wrapped(&words::headings()));
+    out.push('\n');
     out.push_str(&wrapped(&words::size(size)));
     out.push('\n');
     row(&mut out, words::NUMBERS.map(str::to_owned));

@@ -45,8 +45,8 @@ pub(crate) fn run(args: &CompareArgs, output: &mut Output) -> Result<Exit, Failu
     if broken.is_empty() {
         return Ok(exit);
     }
-    crate::output::complain(&broken);
-    Ok(Exit::NotAll)
+    let help = "`semel compare --protocol NAME` lists the runs that show it.";
+    Err(Failure::new(Exit::NotAll, broken, help))
 }
 
 fn print(

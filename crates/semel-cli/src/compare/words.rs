@@ -18,6 +18,12 @@ pub(super) const fn heading(property: Property) -> &'static str {
     }
 }
 
+/// What the headings stand for.
+pub(super) fn headings() -> String {
+    let one = |property| format!("\"{}\" is {property}", heading(property));
+    format!("Columns: {}.", Property::ALL.map(one).join(", "))
+}
+
 /// The letters of classes.
 pub(super) fn letters(classes: &[FaultClass]) -> String {
     classes.iter().map(|class| class.letter()).collect()
