@@ -165,8 +165,8 @@ seven properties. Then the calls that it makes are counted. Nothing is written d
 by hand.
 
 With --json: { faults, states_max, classes: [{ name, letter, says, promised }], rows:
-[{ name, about, kind, place, promises: [], broken: [{ property, class }], cells:
-[{ property, class, verdict, states, steps, faults, breach, detail, cut: [], replay,
+[{ name, about, kind, place, promises: [], assumes: { class, what }, broken:
+[{ property, class }], cells: [{ property, class, verdict, states, steps, faults, breach, detail, cut: [], replay,
 trace }], numbers: { outside, outside_again, inside, inside_again, of_outside,
 of_inside, death_blocks } }] }. `kind` is `ships` or `model`; `verdict` is `yes`, `no`,
 `not_exhausted`, `stopped` (the code went wrong in another way) or `unusable`. The

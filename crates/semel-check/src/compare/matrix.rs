@@ -67,13 +67,15 @@ impl Compared {
     }
 
     /// The promises that are broken: a property under a class of faults that a protocol has to
-    /// survive without saying so.
+    /// survive without saying so, and about which its documentation assumes nothing.
     pub fn broken(&self) -> Vec<(Property, FaultClass)> {
         let of = |property: Property| {
             let Summary { no, unsure, .. } = self.summary(property);
             let stopped = unsure.into_iter().filter(move |class| self.is_stopped(property, *class));
+            let assumed = self.row.assumption().map(|(class, _)| class);
             no.into_iter()
                 .chain(stopped.filter(|class| class.is_promised()))
+                .filter(move |class| Some(*class) != assumed)
                 .map(move |class| (property, class))
         };
         self.row.promises().iter().copied().flat_map(of).collect()

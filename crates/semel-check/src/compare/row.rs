@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use semel_core::Property;
-use semel_core::protocols::{AtLeastOnce, Protocol, Transactional};
+use semel_core::protocols::{
+    AtLeastOnce, DetachedOutbox, Inbox, Outbox, OutboxInbox, Protocol, Replay, Token, Transactional,
+};
 use semel_core::store::StoreLimits;
 
+use super::class::FaultClass;
 use crate::practice::{BrokerWindow, IdempotencyKey, InboxTable, SweptOutbox, TwoPhase};
 use crate::world::{items_only, relational, relational_apart};
 
@@ -62,6 +65,7 @@ pub struct Row {
     kind: Kind,
     place: Place,
     protocol: Arc<dyn Protocol>,
+    assumes: Option<(FaultClass, &'static str)>,
 }
 
 impl fmt::Debug for Row {
@@ -78,7 +82,7 @@ impl Row {
         place: Place,
         protocol: impl Protocol,
     ) -> Self {
-        Self { name, about, kind: Kind::Ships, place, protocol: Arc::new(protocol) }
+        Self { name, about, kind: Kind::Ships, place, protocol: Arc::new(protocol), assumes: None }
     }
 
     /// A model of what others do.
@@ -88,7 +92,21 @@ impl Row {
         place: Place,
         protocol: impl Protocol,
     ) -> Self {
-        Self { name, about, kind: Kind::Model, place, protocol: Arc::new(protocol) }
+        Self { name, about, kind: Kind::Model, place, protocol: Arc::new(protocol), assumes: None }
+    }
+
+    /// What its documentation assumes of those who use it, by which its promises do not count under
+    /// one class of faults: these worlds do without it.
+    #[must_use]
+    pub fn assumes(mut self, class: FaultClass, what: &'static str) -> Self {
+        self.assumes = Some((class, what));
+        self
+    }
+
+    /// Under which class of faults its promises rest on an assumption that these worlds do not keep,
+    /// and which.
+    pub fn assumption(&self) -> Option<(FaultClass, &'static str)> {
+        self.assumes
     }
 
     /// Its name: words with hyphens between them.
@@ -133,6 +151,46 @@ pub fn rows() -> Vec<Row> {
             "no deduplication: for handlers that are idempotent by themselves",
             Place::ItemsAndBroker,
             AtLeastOnce,
+        ),
+        Row::ships(
+            "inbox",
+            "ids in the entity, effects decided again for a duplicate",
+            Place::ItemsAndBroker,
+            Inbox,
+        ),
+        Row::ships(
+            "outbox",
+            "ids and pending effects in the entity",
+            Place::ItemsAndBroker,
+            Outbox,
+        ),
+        Row::ships(
+            "outbox-inbox",
+            "pending effects in the entity, ids beside it for a window",
+            Place::ItemsAndBroker,
+            OutboxInbox::default(),
+        ),
+        Row::ships(
+            "detached-outbox",
+            "one field of fixed size in the entity, effects and ids beside it for a window",
+            Place::ItemsAndBroker,
+            DetachedOutbox::default(),
+        ),
+        Row::ships(
+            "token",
+            "a message is processed only while its token exists",
+            Place::ItemsAndBroker,
+            Token::default(),
+        ),
+        Row::ships(
+            "replay",
+            "a duplicate runs again on the state before its first run",
+            Place::ItemsAndBroker,
+            Replay::default(),
+        )
+        .assumes(
+            FaultClass::Deployment,
+            "handlers that decide in every version what they decided before",
         ),
         Row::ships(
             "transactional",

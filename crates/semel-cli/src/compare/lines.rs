@@ -9,7 +9,8 @@ use crate::output::text;
 
 /// The tables, and for a row that is alone what breaks it.
 pub(super) fn of(all: &[Compared], size: Size) -> String {
-    let mut parts = vec![properties(all), legend(size), numbers(all), words::blocking(all)];
+    let mut parts = vec![properties(all), words::assumptions(all), legend(size)];
+    parts.extend([numbers(all), words::blocking(all)]);
     if let [compared] = all {
         parts.insert(0, format!("{}: {}", compared.row.name(), compared.row.about()));
         parts.push(violations(compared));

@@ -41,6 +41,11 @@ pub(super) fn tables(all: &[Compared], size: Size, notes: Notes) -> String {
         row(&mut out, std::iter::once(name(compared)).chain(cells));
     }
     out.push('\n');
+    let assumptions = words::assumptions(all);
+    if !assumptions.is_empty() {
+        out.push_str(&wrapped(&assumptions));
+        out.push('\n');
+    }
     list(&mut out, words::MEANING.iter().map(|line| (*line).to_owned()));
     list(&mut out, FaultClass::ALL.map(words::class));
     out.push_str(&wrapped(&words::headings()));

@@ -32,6 +32,7 @@ pub(super) fn of(all: &[Compared], size: Size) -> String {
             escape(&words::size(size))
         ),
         properties(all),
+        format!("<p>{}</p>\n", escape(&words::assumptions(all))),
         list(words::MEANING.iter().map(|line| (*line).to_owned())),
         list(FaultClass::ALL.map(words::class)),
         numbers(all),

@@ -33,9 +33,16 @@ struct RowView<'a> {
     kind: &'static str,
     place: &'static str,
     promises: Vec<&'static str>,
+    assumes: Option<AssumptionView>,
     broken: Vec<BrokenView>,
     cells: Vec<CellView<'a>>,
     numbers: Option<NumbersView>,
+}
+
+#[derive(Debug, Serialize)]
+struct AssumptionView {
+    class: &'static str,
+    what: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,6 +138,9 @@ impl<'a> RowView<'a> {
             kind: words::kind(row.kind()),
             place: row.place().says(),
             promises: row.promises().iter().map(|property| property.name()).collect(),
+            assumes: row
+                .assumption()
+                .map(|(class, what)| AssumptionView { class: class.name(), what }),
             broken: broken.collect(),
             cells: compared.judged.iter().flat_map(CellView::all).collect(),
             numbers: compared.numbers.as_ref().map(NumbersView::of),

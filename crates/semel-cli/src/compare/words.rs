@@ -181,6 +181,16 @@ pub(super) fn blocking(all: &[Compared]) -> String {
     }
 }
 
+/// What rows assume of those who use them; empty if they assume nothing.
+pub(super) fn assumptions(all: &[Compared]) -> String {
+    let of = |compared: &Compared| {
+        let (class, what) = compared.row.assumption()?;
+        let name = compared.row.name();
+        Some(format!("Under {}, `{name}` promises all this for {what} only.", class.name()))
+    };
+    all.iter().filter_map(of).collect::<Vec<_>>().join(" ")
+}
+
 /// The broken promises of protocols that ship; empty if there are none.
 pub(super) fn broken(all: &[Compared]) -> String {
     let mut lines = Vec::new();

@@ -120,7 +120,7 @@ fn text(text: &str) {
 fn a_protocol_that_is_unknown_brings_up_those_that_are_not() {
     let run = semel(&["compare", "--protocol", "hopeful"]);
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
-    assert!(run.error_line().contains("at-least-once, transactional"), "{run:?}");
+    assert!(run.error_line().contains("at-least-once, inbox"), "{run:?}");
 }
 
 #[test]
