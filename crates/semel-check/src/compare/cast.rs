@@ -10,7 +10,7 @@ pub(super) const ACCOUNTS: &str = "accounts";
 /// Who is told of each.
 pub(super) const LEDGER: &str = "ledger";
 /// Whom the ledger tells. It is in no world.
-const AUDIT: &str = "audit";
+pub(super) const AUDIT: &str = "audit";
 
 /// Money for an account.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,6 +84,10 @@ fn enter(sum: &mut Sum, message: Booked, ctx: &mut Context) {
     ctx.send(AUDIT, Booked { account: message.account, balance: sum.pence });
 }
 
+fn listen(sum: &mut Sum, message: Booked, _: &mut Context) {
+    sum.pence += message.balance % 1_000;
+}
+
 /// The endpoint that keeps the accounts.
 pub(super) fn accounts() -> Endpoint {
     Endpoint::new(ACCOUNTS).handle(deposit)
@@ -97,6 +101,11 @@ pub(super) fn accounts_for_a_fee() -> Endpoint {
 /// The endpoint that is told.
 pub(super) fn ledger() -> Endpoint {
     Endpoint::new(LEDGER).handle(enter)
+}
+
+/// The endpoint that the ledger tells.
+pub(super) fn audit() -> Endpoint {
+    Endpoint::new(AUDIT).handle(listen)
 }
 
 /// How many bytes each of their states takes, as it is encoded.

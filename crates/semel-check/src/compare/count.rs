@@ -11,7 +11,7 @@ use semel_core::host::job::{End, Ground, Job, Round, Unguarded};
 use semel_core::protocols::{Business, Places};
 use semel_core::{Endpoint, Envelope};
 
-use super::cast::{self, ACCOUNTS, Deposit, LEDGER};
+use super::cast::{self, ACCOUNTS, AUDIT, Deposit, LEDGER};
 use super::cost::{Units, is_of_broker};
 use super::place::{Books, Call, Death, Draws, ENTITIES, Memory, Touched};
 use super::row::Row;
@@ -111,7 +111,7 @@ pub struct Remembered {
     pub after: Books,
     /// What was kept after twice as many.
     pub after_twice: Books,
-    /// What was kept after them once every window had passed.
+    /// What was kept once every window had passed and each entity had one message more.
     pub past: Books,
     /// The same after twice as many.
     pub past_twice: Books,
@@ -186,7 +186,11 @@ impl Kept {
         }
         let now = [ACCOUNTS, LEDGER].map(|endpoint| stage.memory.books(endpoint));
         stage.memory.pass_windows();
-        stage.drain()?;
+        // What is cleaned up by the next one who comes by is no growth.
+        for number in 0..ENTITIES.len() {
+            stage.send(&format!("later-{number}"), number);
+            stage.drain()?;
+        }
         let of = |at: usize, endpoint| Self {
             after: now[at],
             past: stage.memory.books(endpoint),
@@ -246,10 +250,10 @@ fn death_blocks(row: &Row, calls: usize) -> bool {
     (0..calls).any(|call| blocks(Death::Before(call)) || blocks(Death::After(call)))
 }
 
-/// Two endpoints under the protocol of a row, the first of which sends to the second.
+/// Three endpoints under the protocol of a row: the first sends to the second, that one to the last.
 struct Stage {
     memory: Arc<Memory>,
-    endpoints: [Endpoint; 2],
+    endpoints: [Endpoint; 3],
     draws: Draws,
 }
 
@@ -258,8 +262,8 @@ impl Stage {
         let under = |endpoint: Endpoint| endpoint.shared_protocol(row.protocol().clone());
         let limits = row.place().limits();
         Self {
-            memory: Memory::new(limits, &[ACCOUNTS, LEDGER], cast::state_bytes()),
-            endpoints: [under(cast::accounts()), under(cast::ledger())],
+            memory: Memory::new(limits, &[ACCOUNTS, LEDGER, AUDIT], cast::state_bytes()),
+            endpoints: [cast::accounts(), cast::ledger(), cast::audit()].map(under),
             draws: Draws::default(),
         }
     }
@@ -286,7 +290,7 @@ impl Stage {
 
     /// Processes all messages.
     fn drain(&self) -> Option<()> {
-        for endpoint in [ACCOUNTS, LEDGER] {
+        for endpoint in [ACCOUNTS, LEDGER, AUDIT] {
             while self.memory.has_waiting(endpoint) {
                 self.process(endpoint)?;
             }

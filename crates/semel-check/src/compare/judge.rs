@@ -20,7 +20,7 @@ pub struct Size {
 
 impl Default for Size {
     fn default() -> Self {
-        Self { faults: 2, states_max: 400_000 }
+        Self { faults: 2, states_max: 700_000 }
     }
 }
 
