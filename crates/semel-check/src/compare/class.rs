@@ -124,16 +124,19 @@ impl FaultClass {
     /// first one.
     pub fn worlds(self, row: &Row, faults: u32) -> Vec<World> {
         let few = faults.min(1).max(faults.saturating_sub(1));
-        // Discarding a copy of what another copy commits takes three: failure, duplicate, person.
-        let many = if self == Self::People { faults + 1 } else { faults };
         // However many late deliveries there are, together they are no later than that.
         let later = LATE / faults.max(1);
         let world = |what: &str| self.world(row, what).later_by(later);
-        vec![
-            world("one message").faults(many),
+        let mut worlds = vec![
+            world("one message").faults(faults),
             world("two messages").send("d2", ACCOUNTS, Deposit::new("alice", 7)).faults(few),
             world("two endpoints").endpoint(dressed(cast::ledger(), row)).workers(1).faults(few),
-        ]
+        ];
+        if self == Self::People {
+            // Discarding a copy of what another copy commits: failure, duplicate, person.
+            worlds.push(world("one worker").workers(1).faults(faults + 1));
+        }
+        worlds
     }
 
     /// One message and two workers.

@@ -63,8 +63,9 @@ pub(super) const MEANING: [&str; 4] = [
 /// The size of what was explored, as a sentence.
 pub(super) fn size(size: Size) -> String {
     format!(
-        "Worlds: one message and two workers, two messages for one entity, two endpoints. Up to {} \
-         faults a run in the first, and up to {} states each.",
+        "Worlds: one message and two workers with up to {} faults a run; two messages for one entity, \
+         and two endpoints, with one less; where people act, one worker with one more. Up to {} states \
+         each.",
         size.faults, size.states_max
     )
 }
