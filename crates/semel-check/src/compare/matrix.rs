@@ -26,15 +26,17 @@ pub struct Summary {
     pub no: Vec<FaultClass>,
     /// Where it is violated by faults past every promise.
     pub not_past: Vec<FaultClass>,
-    /// Where no counterexample was found, and not all was looked at; or where the code went wrong in
-    /// another way.
+    /// Where no counterexample was found, and not all was looked at.
     pub unsure: Vec<FaultClass>,
+    /// Where the code went wrong in another way: it stopped, or never came to rest.
+    pub stopped: Vec<FaultClass>,
 }
 
 impl Summary {
     /// Whether it holds wherever it may be promised, and all of that was looked at.
     pub fn is_yes(&self) -> bool {
-        self.no.is_empty() && !self.unsure.iter().any(|class| class.is_promised())
+        let mut open = self.unsure.iter().chain(&self.stopped);
+        self.no.is_empty() && !open.any(|class| class.is_promised())
     }
 }
 
@@ -48,7 +50,8 @@ impl Compared {
                 Some(Verdict::Yes) => {}
                 Some(Verdict::No(_)) if class.is_promised() => summary.no.push(class),
                 Some(Verdict::No(_)) => summary.not_past.push(class),
-                _ => summary.unsure.push(class),
+                Some(Verdict::NotExhausted) | None => summary.unsure.push(class),
+                Some(Verdict::Stopped(_) | Verdict::Unusable(_)) => summary.stopped.push(class),
             }
         }
         summary
@@ -70,21 +73,13 @@ impl Compared {
     /// survive without saying so, and about which its documentation assumes nothing.
     pub fn broken(&self) -> Vec<(Property, FaultClass)> {
         let of = |property: Property| {
-            let Summary { no, unsure, .. } = self.summary(property);
-            let stopped = unsure.into_iter().filter(move |class| self.is_stopped(property, *class));
+            let Summary { no, stopped, .. } = self.summary(property);
             let assumed = self.row.assumption().map(|(class, _)| class);
-            no.into_iter()
-                .chain(stopped.filter(|class| class.is_promised()))
-                .filter(move |class| Some(*class) != assumed)
-                .map(move |class| (property, class))
+            let stopped = stopped.into_iter().filter(|class| class.is_promised());
+            let broken = no.into_iter().chain(stopped);
+            broken.filter(move |class| Some(*class) != assumed).map(move |class| (property, class))
         };
         self.row.promises().iter().copied().flat_map(of).collect()
-    }
-
-    fn is_stopped(&self, property: Property, class: FaultClass) -> bool {
-        let judged = self.judged.iter().find(|judged| judged.class == class);
-        let verdict = judged.and_then(|judged| judged.verdict(property));
-        matches!(verdict, Some(Verdict::Stopped(_) | Verdict::Unusable(_)))
     }
 }
 

@@ -29,22 +29,22 @@ pub(super) fn letters(classes: &[FaultClass]) -> String {
     classes.iter().map(|class| class.letter()).collect()
 }
 
-/// A property of a row, in a few letters: `yes`, `no CR`, `yes, not X`, `no R ?CL`.
+/// A property of a row, in a few letters: `yes`, `no CR`, `yes, not X`, `no R, ?CL`.
 pub(super) fn summary(summary: &Summary) -> String {
-    let (unsure, unsure_past): (Vec<FaultClass>, Vec<FaultClass>) =
-        summary.unsure.iter().partition(|class| class.is_promised());
-    if summary.is_yes() {
-        return match (&*summary.not_past, &*unsure_past) {
-            ([], []) => "yes".to_owned(),
-            ([], past) => format!("yes, ?{}", letters(past)),
-            (past, _) => format!("yes, not {}", letters(past)),
-        };
-    }
-    match (&*summary.no, &*unsure) {
-        (no, []) => format!("no {}", letters(no)),
-        ([], unsure) => format!("?{}", letters(unsure)),
-        (no, unsure) => format!("no {} ?{}", letters(no), letters(unsure)),
-    }
+    let of = |classes: &[FaultClass], promised: bool| -> String {
+        let classes = classes.iter().copied().filter(|class| class.is_promised() == promised);
+        letters(&classes.collect::<Vec<_>>())
+    };
+    let no = if summary.is_yes() { &summary.not_past } else { &summary.no };
+    let is_promised = !summary.is_yes();
+    let parts = [
+        ("", if summary.is_yes() { "yes".to_owned() } else { String::new() }),
+        (if is_promised { "no " } else { "not " }, letters(no)),
+        ("?", of(&summary.unsure, is_promised)),
+        ("!", of(&summary.stopped, is_promised)),
+    ];
+    let parts = parts.iter().filter(|(_, letters)| !letters.is_empty());
+    parts.map(|(sign, letters)| format!("{sign}{letters}")).collect::<Vec<_>>().join(", ")
 }
 
 /// What a class of faults means, as a line.
@@ -53,11 +53,12 @@ pub(super) fn class(class: FaultClass) -> String {
 }
 
 /// What the entries of the first table mean.
-pub(super) const MEANING: [&str; 4] = [
+pub(super) const MEANING: [&str; 5] = [
     "yes: it holds in every run, under all faults that a protocol has to survive",
     "no CR: under crashes, and under redelivery, there is a run that violates it",
     "not X: it is violated by faults past every promise",
     "?L: no counterexample was found among the states looked at, and not all were looked at",
+    "!X: it stopped and called for a person, or never came to rest",
 ];
 
 /// The size of what was explored, as a sentence.
