@@ -213,7 +213,7 @@ async fn a_record_that_cannot_be_dispatched_holds_up_no_other() {
     let backend = rig.backend();
     let error = transactional().finish("accounts", backend.places()).await.unwrap_err();
     assert!(
-        error.to_string().contains("outbox accounts//outside a: read the outbox failed"),
+        error.to_string().contains("outbox accounts//outside a: read the item failed"),
         "{error}"
     );
     assert_eq!(rig.books().outbox, 1, "the other two are out");
