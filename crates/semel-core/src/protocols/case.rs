@@ -74,7 +74,7 @@ impl<'a> Case<'a> {
     /// Consumes the token of a message that has one, at a receiver that has no other use for it.
     pub(super) async fn drop_token(&self) -> Result<(), Outcome> {
         match Right::by_token(self.endpoint, self.envelope, None) {
-            Some(right) => right.consume(self, WINDOW).await,
+            Some(right) => right.consume(self, WINDOW, None).await,
             None => Ok(()),
         }
     }

@@ -106,8 +106,27 @@ impl Right {
         }
     }
 
-    /// Ends it, for good or for a window.
-    pub(super) async fn consume(&self, case: &Case<'_>, window: Duration) -> Result<(), Outcome> {
+    /// The item of the sender that has the token, as it is now; none where the token is gone, or lies
+    /// elsewhere.
+    pub(super) async fn sender(
+        &self,
+        case: &Case<'_>,
+    ) -> Result<Option<Entity<Books>>, StoreError> {
+        let Self::Member(key) = self else { return Ok(None) };
+        case.begin(Step::CheckInbox);
+        let sender = Entity::<Books>::load_at(case.store(), key.clone(), NAME).await?;
+        let has_it = sender.books.tokens.contains(&member(case.endpoint, case.envelope));
+        Ok(has_it.then_some(sender))
+    }
+
+    /// Ends it, for good or for a window. The item of the sender is read anew unless it is `known`,
+    /// and has not changed.
+    pub(super) async fn consume(
+        &self,
+        case: &Case<'_>,
+        window: Duration,
+        known: Option<Entity<Books>>,
+    ) -> Result<(), Outcome> {
         case.begin(Step::ConsumeToken);
         let (expect, keep) = (Expect::Anything, Keep::For(window));
         match self {
@@ -120,6 +139,13 @@ impl Right {
             }
             Self::Member(key) => {
                 let member = member(case.endpoint, case.envelope);
+                if let Some(mut sender) = known {
+                    sender.books.tokens.remove(&member);
+                    match sender.save(case).await {
+                        Err(Outcome::Conflict) => {}
+                        saved => return saved,
+                    }
+                }
                 let mut sender = Entity::<Books>::load_at(case.store(), key.clone(), NAME).await?;
                 if sender.books.tokens.remove(&member) {
                     sender.save(case).await?;

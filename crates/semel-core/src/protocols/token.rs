@@ -43,7 +43,8 @@ pub(super) const NAME: &str = "token";
 ///
 /// The entity holds a token for each message that it has sent and that is still in flight. Receivers
 /// write to the items of those who sent to them, so all of them share a store. Budget: 2 reads, 3
-/// writes, whatever is sent: one more read to consume a token; a duplicate takes 3 reads.
+/// writes, whatever is sent; a duplicate takes 3 reads. Where the sender's item changes meanwhile, one
+/// more of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The name of the store in which the tokens lie, as sender and receiver know it. A message with
@@ -80,20 +81,20 @@ impl Token {
         let right = self.right(&case);
         let mut entity = Entity::<Books>::load(&case, NAME).await?;
         if entity.books.pending.contains_key(&case.message()) {
-            self.publish(&case, entity).await?;
+            self.publish(&case, entity, None).await?;
             return Ok(work.settle(Settlement::Ack, Outcome::Duplicate).await);
         }
         // After the entity: what was committed before its version is pending there, or was cleared
         // once the token was gone.
-        if !self.holds(&case, &right, &entity).await? {
-            self.publish(&case, Entity::load(&case, NAME).await?).await?;
+        let Some(sender) = self.proof(&case, &right, &entity).await? else {
+            self.publish(&case, Entity::load(&case, NAME).await?, None).await?;
             return Ok(work.settle(Settlement::Ack, Outcome::Duplicate).await);
-        }
+        };
 
         let decision = work.decide(entity.state.clone()).await?;
         self.commit(work, &mut entity, decision).await?;
 
-        self.publish(&case, entity).await?;
+        self.publish(&case, entity, sender).await?;
         Ok(work.settle(Settlement::Ack, Outcome::Processed).await)
     }
 
@@ -122,14 +123,19 @@ impl Token {
     }
 
     /// Sends what a committed attempt left pending, once the message's own token is gone.
-    async fn publish(&self, case: &Case<'_>, mut entity: Entity<Books>) -> Result<(), Outcome> {
+    async fn publish(
+        &self,
+        case: &Case<'_>,
+        mut entity: Entity<Books>,
+        sender: Option<Entity<Books>>,
+    ) -> Result<(), Outcome> {
         let Some(messages) = entity.books.pending.remove(&case.message()) else { return Ok(()) };
         match self.right(case) {
             // A message that the entity has sent to itself.
             Right::Member(key) if key == case.entity_key() => {
                 entity.books.tokens.remove(&grant::member(case.endpoint, case.envelope));
             }
-            right => right.consume(case, self.window).await?,
+            right => right.consume(case, self.window, sender).await?,
         }
 
         case.dispatch(Kept::outgoing(&messages)?).await?;
@@ -138,18 +144,22 @@ impl Token {
         entity.save(case).await
     }
 
-    async fn holds(
+    /// Whether the message may be processed; if so, with the item of another entity that has its
+    /// token.
+    async fn proof(
         &self,
         case: &Case<'_>,
         right: &Right,
         entity: &Entity<Books>,
-    ) -> Result<bool, StoreError> {
-        match right {
+    ) -> Result<Option<Option<Entity<Books>>>, StoreError> {
+        Ok(match right {
             Right::Member(key) if *key == case.entity_key() => {
-                Ok(entity.books.tokens.contains(&grant::member(case.endpoint, case.envelope)))
+                let member = grant::member(case.endpoint, case.envelope);
+                entity.books.tokens.contains(&member).then_some(None)
             }
-            right => right.holds(case).await,
-        }
+            Right::Member(_) => right.sender(case).await?.map(Some),
+            right => right.holds(case).await?.then_some(None),
+        })
     }
 
     fn right(&self, case: &Case<'_>) -> Right {
@@ -222,22 +232,22 @@ impl Conclude for Token {
     async fn conclude(&self, case: &Case<'_>) -> Result<bool, Outcome> {
         let mut entity = Entity::<Books>::load(case, NAME).await?;
         if !entity.books.pending.contains_key(&case.message()) {
-            if self.holds(case, &self.right(case), &entity).await? {
+            if self.proof(case, &self.right(case), &entity).await?.is_some() {
                 entity.save(case).await?;
                 return Ok(false);
             }
             entity = Entity::load(case, NAME).await?;
         }
-        self.publish(case, entity).await?;
+        self.publish(case, entity, None).await?;
         Ok(true)
     }
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
-        self.right(case).consume(case, self.window).await?;
+        self.right(case).consume(case, self.window, None).await?;
         // Whoever has seen the token before can no longer commit, or has by now.
         let mut entity = Entity::<Books>::load(case, NAME).await?;
         if entity.books.pending.contains_key(&case.message()) {
-            return self.publish(case, entity).await;
+            return self.publish(case, entity, None).await;
         }
         entity.save(case).await
     }

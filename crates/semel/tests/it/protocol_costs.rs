@@ -166,8 +166,6 @@ async fn every_call_of_every_protocol_is_as_pinned_and_as_the_page_says() {
 fn budget(scene: Scene) -> (u64, u64) {
     let (reads, writes) = documented(scene.protocol);
     match (scene.protocol, scene.origin, scene.home) {
-        // One more read to consume a token that lies with another entity.
-        ("token", Origin::AnotherEntity, _) => (reads + 1, writes),
         // One more write to clear the record of what was dispatched.
         ("transactional", _, Home::Apart) => (reads, writes + 1),
         _ => (reads, writes),
