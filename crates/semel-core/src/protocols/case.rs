@@ -87,8 +87,9 @@ pub(super) trait Conclude: Sync {
     /// that has begun can be committed any more: the entity has another version.
     async fn conclude(&self, case: &Case<'_>) -> Result<bool, Outcome>;
 
-    /// Records the message as processed, with no change and no effect. No attempt that began before can
-    /// be committed after it.
+    /// Records the message as processed, with no change and no effect, unless an attempt has been
+    /// committed by now: then its effects are out. No attempt that began before can be committed after
+    /// it.
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome>;
 }
 

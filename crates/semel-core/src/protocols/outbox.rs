@@ -124,7 +124,9 @@ impl Conclude for Outbox {
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
         let mut entity = Entity::<Books>::load(case, NAME).await?;
-        entity.books.done.insert(case.message());
-        entity.save(case).await
+        if entity.books.done.insert(case.message()) {
+            return entity.save(case).await;
+        }
+        publish(case, entity).await
     }
 }

@@ -188,8 +188,9 @@ impl Protocol for Replay {
         };
         let settlement = match committed {
             Err(outcome) => return SettleOutcome::Unknown(into_error(outcome)),
-            // One that decides otherwise does so again: that is for a person.
-            Ok(true) if parking.reason != DeadReason::Refused => {
+            // One that decides otherwise does so again, and one that ends its workers as well: these are
+            // for a person.
+            Ok(true) if parking.reason == DeadReason::HandlerFailed => {
                 let failure = parking.failure.clone();
                 Settlement::Retry { after: UNREPEATABLE, failure }
             }
@@ -217,6 +218,9 @@ impl Conclude for Replay {
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
         let mut entity = Entity::<Books>::load(case, NAME).await?;
+        if entity.books.version(&case.message()).is_some() {
+            return Ok(());
+        }
         let before = entity.state.clone();
         self.append(&mut entity.books, case, before, case.places.clock.now(), None);
         entity.save(case).await
