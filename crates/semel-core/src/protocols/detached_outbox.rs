@@ -156,6 +156,11 @@ impl DetachedOutbox {
                 Ok(Left::Nothing)
             };
         }
+        if !record.has(&last.attempt) {
+            // A record keeps the committed attempt until it is done. So it was, its window has passed,
+            // and a slow attempt has staged anew.
+            return self.end(case, last, record, item.version).await;
+        }
         let Some(messages) = record.effects(case, &last.attempt).await? else {
             // Someone finished it and removed its parts at this moment, or someone changed it.
             let now = case.store().read(&key).await?.map(|item| item.version);

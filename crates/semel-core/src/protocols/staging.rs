@@ -207,6 +207,11 @@ impl Record {
         Ok(parts)
     }
 
+    /// Whether an attempt has staged.
+    pub(super) fn has(&self, attempt: &str) -> bool {
+        matches!(self, Self::Open { attempts, .. } if attempts.contains_key(attempt))
+    }
+
     /// The effects of an attempt; none where it has no such attempt, or its parts are gone.
     pub(super) async fn effects(
         &self,
