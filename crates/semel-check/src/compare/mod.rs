@@ -30,7 +30,10 @@ pub use matrix::{Compared, Summary, faults};
 pub use place::Books;
 pub use row::{Kind, Place, Row, rows};
 
+use semel_core::Property;
+
 use crate::report::Report;
+use crate::world::World;
 
 /// Makes one run again by its replay line, if it is of one of these rows under the same number of
 /// faults. The error says what is wrong with the line.
@@ -38,9 +41,17 @@ pub fn replay(rows: &[Row], size: Size, line: &str) -> Result<Option<Report>, St
     for row in rows {
         for world in FaultClass::ALL.iter().flat_map(|class| class.worlds(row, size.faults)) {
             if world.is_replayed_by(line)? {
-                return Ok(Some(world.replay(line)));
+                return Ok(Some(replay_in(&world, line)));
             }
         }
     }
     Ok(None)
+}
+
+/// A line ends where the property is violated that it was printed for: another one may be violated
+/// before, and must not be judged.
+fn replay_in(world: &World, line: &str) -> Report {
+    let alone = |property| world.clone().judge(&[property]).replay(line);
+    let violated = Property::ALL.into_iter().map(alone).find(|report| report.breach().is_some());
+    violated.unwrap_or_else(|| world.clone().replay(line))
 }
