@@ -1,0 +1,104 @@
+//! Every mutant dies, in a world in which the protocol as it ships lives.
+//!
+//! `SEMEL_MUTANTS=print cargo test -p semel-mutants -- --nocapture` prints the rows of the table.
+
+use std::collections::BTreeSet;
+
+use semel_check::{Finding, Report};
+use semel_mutants::{Mutant, by_name};
+
+use super::cast::CAST;
+use super::table::TABLE;
+use super::worlds::Setting;
+
+#[test]
+fn every_mutant_of_inbox_dies() {
+    all_die("inbox");
+}
+
+#[test]
+fn every_mutant_of_outbox_dies() {
+    all_die("outbox");
+}
+
+#[test]
+fn every_mutant_of_outbox_inbox_dies() {
+    all_die("outbox_inbox");
+}
+
+#[test]
+fn every_mutant_of_detached_outbox_dies() {
+    all_die("detached_outbox");
+}
+
+#[test]
+fn every_mutant_of_token_dies() {
+    all_die("token");
+}
+
+#[test]
+fn every_mutant_of_replay_dies() {
+    all_die("replay");
+}
+
+#[test]
+fn every_mutant_of_transactional_dies() {
+    all_die("transactional");
+}
+
+#[test]
+fn every_mutant_has_a_world_and_a_row() {
+    let mutants: BTreeSet<&str> = semel_mutants::all().map(|mutant| mutant.name).collect();
+    let cast: BTreeSet<&str> = CAST.iter().map(|(name, _)| *name).collect();
+    let rows: BTreeSet<&str> = TABLE.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(cast, mutants);
+    assert_eq!(rows, mutants);
+}
+
+/// Every mutant of a protocol dies as the table says, and the world is not to blame.
+#[track_caller]
+fn all_die(protocol: &str) {
+    let mutants: Vec<&Mutant> =
+        semel_mutants::all().filter(|mutant| mutant.of == protocol).collect();
+    let mut seen = BTreeSet::new();
+    for mutant in mutants {
+        for (_, setting) in CAST.iter().filter(|(name, _)| *name == mutant.name) {
+            let report = check(mutant.name, *setting);
+            if seen.insert(report.world.clone()) {
+                holds(protocol, &check(protocol, *setting));
+            }
+            dies(mutant, &report);
+        }
+    }
+}
+
+fn check(protocol: &str, setting: Setting) -> Report {
+    setting(by_name(protocol).expect("the build made it")).check()
+}
+
+fn holds(protocol: &str, report: &Report) {
+    if std::env::var_os("SEMEL_MUTANTS").is_some() {
+        let verdict = if report.holds() { "holds" } else { "DOES NOT HOLD" };
+        println!("{protocol} {verdict}: {report}");
+        return;
+    }
+    assert!(report.holds(), "{protocol} as it ships: {report}");
+}
+
+fn dies(mutant: &Mutant, report: &Report) {
+    let actual = match &report.finding {
+        Finding::Violated(found) => {
+            Some((found.violation.breach.to_string(), found.trace.steps.len()))
+        }
+        _ => None,
+    };
+    let (breach, steps) =
+        actual.as_ref().map_or(("lives", 0), |(breach, steps)| (&**breach, *steps));
+    let actual = (mutant.name, &*report.world, breach, steps);
+    if std::env::var_os("SEMEL_MUTANTS").is_some() {
+        println!("{report}\nrow    {actual:?},");
+        return;
+    }
+    let breaks = mutant.breaks;
+    assert!(TABLE.contains(&actual), "{breaks}: {actual:?} is not in the table\n{report}");
+}
