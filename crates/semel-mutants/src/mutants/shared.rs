@@ -137,4 +137,12 @@ clear(places.store, record.key, record.version).await",
         replace: "Ok(false) => Ok(()),",
         breaks: "a copy of a discarded message is processed",
     },
+    Mutant {
+        name: "staging_prunes_nothing",
+        of: "detached_outbox",
+        file: "staging",
+        find: "let is_live = staged.number >= number;",
+        replace: "let is_live = true;",
+        breaks: "nothing but space: attempts that lost stay in the record until it is done",
+    },
 ];

@@ -29,7 +29,7 @@ let mut changes = vec![state];",
 return self.finish_duplicate(work).await;
 }",
         replace: "",
-        breaks: "a duplicate finds no end",
+        breaks: "nothing: the inbox entry expects to be absent, in the batch of the commit",
     },
     Mutant {
         name: "transactional_without_window",
@@ -127,5 +127,35 @@ expect,",
         replace: "value: decision.state,
 expect: { drop(expect); Expect::Anything },",
         breaks: "an attempt overwrites what another one has committed",
+    },
+    Mutant {
+        name: "transactional_reads_inbox_first",
+        of: "transactional",
+        file: "transactional",
+        find: "let mut items = match work.places.store.read_all(&keys).await {
+Ok(items) => items.into_iter(),
+Err(error) => return error.into(),
+};
+let (entity, entry) = (items.next().flatten(), items.next().flatten());",
+        replace: "let [entity, entry] = keys;
+let entry = match work.places.store.read(&entry).await {
+Ok(entry) => entry,
+Err(error) => return error.into(),
+};
+let entity = match work.places.store.read(&entity).await {
+Ok(entity) => entity,
+Err(error) => return error.into(),
+};",
+        breaks: "nothing: the inbox entry expects to be absent, in the batch of the commit",
+    },
+    Mutant {
+        name: "transactional_commits_over_inbox",
+        of: "transactional",
+        file: "transactional",
+        find: "expect: Expect::Absent,
+keep: Keep::For(protocol.window),",
+        replace: "expect: Expect::Anything,
+keep: Keep::For(protocol.window),",
+        breaks: "nothing: the entity is read before the inbox, and the commit expects its version",
     },
 ];

@@ -5,5 +5,6 @@
 mod account;
 mod cast;
 mod deaths;
+mod holes;
 mod table;
 mod worlds;

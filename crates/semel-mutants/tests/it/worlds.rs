@@ -11,7 +11,7 @@ use semel_core::store::{ItemKey, Space, StoreLimits};
 use semel_core::{Endpoint, Envelope, Settings};
 
 use super::account::{
-    Deposit, deposit, deposit_by_message, deposit_for_a_fee, deposit_in_duplicate,
+    Account, Deposit, deposit, deposit_by_message, deposit_for_a_fee, deposit_in_duplicate,
     deposit_with_reminder, enter, remind,
 };
 
@@ -22,6 +22,9 @@ pub(crate) type Setting = fn(Shared) -> World;
 
 /// More than any protocol here needs beside a state, and less than an effect takes.
 const BOOKS_BYTES_MAX: usize = 250;
+
+/// What is left of the books of `token` once no token is.
+const BOOKS_WITHOUT_TOKENS_BYTES: usize = 80;
 
 fn money(pence: i64) -> Deposit {
     Deposit { account: "alice".to_owned(), pence }
@@ -67,14 +70,71 @@ pub(crate) fn two_notes(protocol: Shared) -> World {
     first_deposit("two notes", accounts, protocol)
 }
 
-/// A message is parked after one failure, or after it has ended one worker.
+/// A message is parked after one failure.
 fn impatient(accounts: Endpoint) -> Endpoint {
-    let retry = RetryPolicy::NONE;
-    accounts.settings(Settings { retry, abandoned_max: 1, ..Settings::default() })
+    accounts.settings(Settings { retry: RetryPolicy::NONE, ..Settings::default() })
 }
 
+/// A message is parked once it has ended one worker.
+fn suspicious(accounts: Endpoint) -> Endpoint {
+    accounts.settings(Settings { abandoned_max: 1, ..Settings::default() })
+}
+
+/// The handler fails once, also in a duplicate that has to be decided again.
+pub(crate) fn failing(protocol: Shared) -> World {
+    first_deposit("failing", impatient(accounts()), protocol)
+        .kinds(Faults::only([Fault::LostReply, Fault::EarlyRedelivery, Fault::HandlerFailure]))
+        .workers(1)
+        .faults(2)
+}
+
+/// The same, and a commit may land after its message was parked.
+pub(crate) fn failing_late(protocol: Shared) -> World {
+    first_deposit("failing, with late commits", impatient(accounts()), protocol)
+        .workers(1)
+        .faults(2)
+}
+
+/// A message is parked whose worker died. If its commit lands after that, its effects wait with the
+/// dead letter (see `holes`): so they are asked for where there is none.
 pub(crate) fn parked(protocol: Shared) -> World {
-    first_deposit("parked", impatient(accounts()), protocol).workers(1).faults(2)
+    parked_as("parked", protocol)
+}
+
+fn parked_as(world: &str, protocol: Shared) -> World {
+    let mut judged = protocol.promises().to_vec();
+    let promises_effects = judged.contains(&Property::NoLostEffects);
+    judged.retain(|property| *property != Property::NoLostEffects);
+    let name = "what is booked and not parked is told";
+    abandoned(world, protocol).without(Fault::Person).judge(&judged).finally(name, move |view| {
+        let is_booked = !view.entities::<Account>("accounts").is_empty();
+        let is_parked = !view.dead_letters("accounts").is_empty();
+        !promises_effects || !is_booked || is_parked || !view.visible().is_empty()
+    })
+}
+
+/// The same by all that the protocol promises.
+pub(crate) fn parked_for_good(protocol: Shared) -> World {
+    abandoned("parked for good", protocol)
+}
+
+fn abandoned(name: &str, protocol: Shared) -> World {
+    let world = first_deposit(name, suspicious(accounts()), protocol).workers(1).faults(2);
+    // What was staged for a message stays beside its dead letter.
+    world.keeps(Space::Inbox)
+}
+
+/// The entity has gone on to another message when one is parked.
+pub(crate) fn parked_behind(protocol: Shared) -> World {
+    abandoned("parked behind another", protocol)
+        .kinds(Faults::only([Fault::EarlyRedelivery]))
+        .send("d2", "accounts", money(7))
+        .faults(1)
+}
+
+/// Another attempt is about while one parks the message.
+pub(crate) fn parked_at_once(protocol: Shared) -> World {
+    parked_as("parked by one of two", protocol).workers(2)
 }
 
 /// A sender that repeats itself; what is parked may be discarded.
@@ -83,10 +143,24 @@ pub(crate) fn copies(protocol: Shared) -> World {
     world.send("d1", "accounts", money(5)).workers(1).faults(2)
 }
 
-/// Another copy is about while one is parked.
-pub(crate) fn parked_at_once(protocol: Shared) -> World {
-    let world = first_deposit("parked by one of two", impatient(accounts()), protocol);
-    world.faults(2)
+/// A slow attempt is about while a person discards its message.
+pub(crate) fn discarded_meanwhile(protocol: Shared) -> World {
+    first_deposit("discarded meanwhile", impatient(accounts()), protocol)
+        .kinds(Faults::only([Fault::EarlyRedelivery, Fault::HandlerFailure, Fault::Person]))
+        .faults(3)
+}
+
+/// A commit lands while a person discards its message.
+pub(crate) fn committed_meanwhile(protocol: Shared) -> World {
+    let name = "what is booked and discarded is told";
+    abandoned("committed meanwhile", protocol)
+        .judge(&[])
+        .kinds(Faults::only([Fault::Crash, Fault::Person]))
+        .finally(name, |view| {
+            let is_booked = !view.entities::<Account>("accounts").is_empty();
+            let is_parked = !view.dead_letters("accounts").is_empty();
+            !is_booked || is_parked || !view.visible().is_empty()
+        })
 }
 
 /// A layer below may repeat writes.
@@ -104,7 +178,7 @@ pub(crate) fn past_window(protocol: Shared) -> World {
 pub(crate) fn audited(protocol: Shared) -> World {
     let audit = Endpoint::new("audit").handle(enter).shared_protocol(protocol.clone());
     let world = first_deposit("audited", accounts(), protocol).endpoint(audit).workers(1);
-    world.bookkeeping_max(BOOKS_BYTES_MAX)
+    world.bookkeeping_max(BOOKS_WITHOUT_TOKENS_BYTES)
 }
 
 /// The account sends a message to itself.
@@ -144,11 +218,34 @@ pub(crate) fn parts_of_two(protocol: Shared) -> World {
     world.send("d2", "accounts", money(7))
 }
 
-/// Messages with parts are parked.
+/// A message with parts is parked while a slow attempt is about.
 pub(crate) fn parts_parked(protocol: Shared) -> World {
     let accounts = Endpoint::new("accounts").handle(deposit_in_duplicate);
-    let world = first_deposit("parts of a parked deposit", impatient(accounts), protocol);
-    world.store(small_items()).faults(2)
+    let accounts = accounts.settings(Settings { abandoned_max: 2, ..Settings::default() });
+    first_deposit("parts of a parked deposit", accounts, protocol)
+        .store(small_items())
+        .kinds(Faults::only([Fault::EarlyRedelivery]))
+        .faults(2)
+}
+
+/// A message with parts is discarded while a slow attempt is about.
+pub(crate) fn parts_discarded(protocol: Shared) -> World {
+    let accounts = impatient(Endpoint::new("accounts").handle(deposit_in_duplicate));
+    first_deposit("parts of a discarded deposit", accounts, protocol)
+        .store(small_items())
+        .kinds(Faults::only([Fault::EarlyRedelivery, Fault::HandlerFailure, Fault::Person]))
+        .faults(3)
+}
+
+/// The entity has a version that is long past the window.
+pub(crate) fn old_version(protocol: Shared) -> World {
+    let padding = "x".repeat(BOOKS_BYTES_MAX);
+    let item = format!(
+        r#"{{"semel":"replay","state":{{"json":{{"pence":1}}}},"books":{{"stream":[{{"message":"/outside d0","at_ms":0,"before":{{"json":"{padding}"}},"effects":"e"}}]}}}}"#
+    );
+    let key = ItemKey::new(Space::Entity, "accounts", "alice");
+    let world = first_deposit("an old version", accounts(), protocol).item(key, item);
+    world.bookkeeping_max(BOOKS_BYTES_MAX)
 }
 
 /// A later version decides otherwise. What it cannot repeat waits for the old one.
@@ -193,7 +290,7 @@ pub(crate) fn copies_apart(protocol: Shared) -> World {
 }
 
 pub(crate) fn parked_apart(protocol: Shared) -> World {
-    let accounts = impatient(accounts());
+    let accounts = suspicious(accounts());
     let world = first_deposit("parked, apart from a database", accounts, protocol);
     world.store(relational_apart()).workers(1).faults(2)
 }
