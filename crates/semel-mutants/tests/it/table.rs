@@ -1,5 +1,8 @@
 //! How each mutant dies: its world, what is violated, and the steps of the shortest trace.
 //!
+//! One that lives edits what something else stands behind, or what only saves time or space: its
+//! description says what.
+//!
 //! `SEMEL_MUTANTS=print cargo test -p semel-mutants -- --nocapture` prints the actual rows.
 
 /// A mutant, its world, what is violated, and in how many steps.
