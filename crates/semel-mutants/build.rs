@@ -72,9 +72,9 @@ fn main() {
     fs::write(Path::new(&out).join("families.rs"), code).expect("cargo made the folder");
 }
 
-/// Whether no other file stands on this one.
+/// Whether no other file stands on this one: on the books of `token`, `grant` does.
 fn stands_alone(file: &str) -> bool {
-    PROTOCOLS.iter().any(|(protocol, _)| *protocol == file)
+    file != "token" && PROTOCOLS.iter().any(|(protocol, _)| *protocol == file)
 }
 
 /// A file of the core without comments, with its paths as seen from here.

@@ -36,13 +36,13 @@ return Err(outcome);
         of: "detached_outbox",
         file: "detached_outbox",
         find: "case.dispatch(messages).await?;
-self.end(case, last, &record, item.version).await",
+self.end(case, last, record, item.version).await",
         replace: "let mut messages = messages;
 for (position, message) in messages.iter_mut().enumerate() {
 message.envelope.id = ids::derive_effect_id(case.endpoint, case.envelope, position).to_string();
 }
 case.dispatch(messages).await?;
-self.end(case, last, &record, item.version).await",
+self.end(case, last, record, item.version).await",
         breaks: "effects of the previous message go out under the identity of the current one (trap 3)",
     },
     Mutant {
@@ -59,10 +59,11 @@ let key = record_key(case.endpoint, &case.message());",
         name: "detached_ends_current",
         of: "detached_outbox",
         file: "detached_outbox",
-        find: "self.end(case, last, &record, item.version).await",
-        replace: "let done = Record::Done { left: Vec::new(), until_ms: 0 };
+        find: "case.dispatch(messages).await?;
+self.end(case, last, record, item.version).await",
+        replace: "case.dispatch(messages).await?;
 let own = record_key(case.endpoint, &case.message());
-case.write(done.to_put(own, Expect::Anything, Keep::For(self.window))?).await?;
+case.write(Record::done().to_put(own, Expect::Anything, Keep::For(self.window))?).await?;
 Ok(Left::Nothing)",
         breaks: "the end of the previous message is recorded for the current one (trap 3)",
     },
@@ -96,17 +97,19 @@ WriteOutcome::Refused(error) => return Err(error.into()),"#,
     Mutant {
         name: "detached_deletes_done",
         of: "detached_outbox",
-        file: "detached_outbox",
-        find: "let put = done.to_put(key, Expect::Version(version), Keep::For(self.window))?;",
-        replace: "let put = ::semel_core::store::Change::Delete { key, expect: Expect::Version(version) };",
+        file: "staging",
+        find: "let put = Record::done().to_put(key, Expect::Version(version), Keep::For(window))?;",
+        replace: "let _ = window;
+let put = Change::Delete { key, expect: Expect::Version(version) };",
         breaks: "a late create revives the record of what is done (trap 10)",
     },
     Mutant {
         name: "detached_window_never_begins",
         of: "detached_outbox",
-        file: "detached_outbox",
-        find: "let put = done.to_put(key, Expect::Version(version), Keep::For(self.window))?;",
-        replace: "let put = done.to_put(key, Expect::Version(version), Keep::Always)?;",
+        file: "staging",
+        find: "let put = Record::done().to_put(key, Expect::Version(version), Keep::For(window))?;",
+        replace: "let _ = window;
+let put = Record::done().to_put(key, Expect::Version(version), Keep::Always)?;",
         breaks: "what is done is remembered for good",
     },
     Mutant {
@@ -140,8 +143,8 @@ work.begin(Step::CommitState);",
         of: "detached_outbox",
         file: "detached_outbox",
         find: "case.dispatch(messages).await?;
-let left = self.end(&case, &last, &record, version).await?;",
-        replace: "let left = self.end(&case, &last, &record, version).await?;
+let left = self.end(&case, &last, record, version).await?;",
+        replace: "let left = self.end(&case, &last, record, version).await?;
 case.dispatch(messages).await?;",
         breaks: "effects that are dropped before they are sent are lost with the worker",
     },
@@ -161,7 +164,7 @@ self.end(case",
         find: "if let Record::Done { .. } = record {
 return Ok(Stage::Done",
         replace: "if let Record::Done { .. } = record {
-record = Record::Open { attempts: BTreeMap::new(), left: Vec::new() };
+record = Record::nothing();
 }
 if false {
 return Ok(Stage::Done",
@@ -171,25 +174,29 @@ return Ok(Stage::Done",
         name: "detached_parks_without_finishing",
         of: "detached_outbox",
         file: "detached_outbox",
-        find: "self.finish(case, &last).await?;
+        find: "self.finish(case, last).await?;
 return Ok(true);",
-        replace: "return Ok(true);",
+        replace: "let _ = last;
+return Ok(true);",
         breaks: "a parked message settles what its committed attempt has not sent",
     },
     Mutant {
         name: "detached_parks_what_is_done",
         of: "detached_outbox",
         file: "detached_outbox",
-        find: "Some(item) => matches!(Record::read(&item)?, Record::Done { .. }),",
-        replace: "Some(_) => false,",
+        find: "if let Record::Done { .. } = record {
+return Ok(true);",
+        replace: "if false {
+return Ok(true);",
         breaks: "a message that was processed is dead-lettered",
     },
     Mutant {
         name: "detached_renounces_nothing",
         of: "detached_outbox",
         file: "detached_outbox",
-        find: "case.write(done.to_put(key, expect, Keep::For(self.window))?).await.map(drop)",
-        replace: "Ok(())",
+        find: "record.replace(case, Record::done(), expect, self.window).await",
+        replace: "drop((record, expect));
+Ok(())",
         breaks: "a copy of a discarded message is processed",
     },
     Mutant {
@@ -197,8 +204,9 @@ return Ok(true);",
         of: "detached_outbox",
         file: "detached_outbox",
         find: "entity.save(case).await?;
-for parts in parts {",
-        replace: "for parts in parts {",
+record.replace(case, Record::done()",
+        replace: "let _ = &mut entity;
+record.replace(case, Record::done()",
         breaks: "an attempt that has staged is committed after the message was discarded",
     },
     Mutant {
@@ -213,7 +221,7 @@ let put = record.to_put(key.clone(), Expect::Absent, Keep::Always)?;",
     Mutant {
         name: "detached_parts_deleted_before_done",
         of: "detached_outbox",
-        file: "detached_outbox",
+        file: "staging",
         find: "let version = case.write(put).await?.ok_or(Outcome::Conflict)?;
 for parts in &left {
 parts.delete(case).await?;
@@ -227,15 +235,16 @@ let version = case.write(put).await?.ok_or(Outcome::Conflict)?;",
     Mutant {
         name: "detached_parts_never_swept",
         of: "detached_outbox",
-        file: "detached_outbox",
-        find: "Ok(Left::Parts(self.lateness))",
-        replace: "Ok(Left::Nothing)",
+        file: "staging",
+        find: "Ok(Left::Parts(lateness))",
+        replace: "let _ = lateness;
+Ok(Left::Nothing)",
         breaks: "nobody comes back for what slow attempts leave",
     },
     Mutant {
         name: "detached_sweeps_nothing",
         of: "detached_outbox",
-        file: "detached_outbox",
+        file: "staging",
         find: "for parts in left {
 parts.delete(case).await?;
 }",
@@ -245,15 +254,15 @@ parts.delete(case).await?;
     Mutant {
         name: "detached_sweeps_at_once",
         of: "detached_outbox",
-        file: "detached_outbox",
-        find: "left.iter().all(|parts| parts.is_of(&last.attempt))",
-        replace: "true",
+        file: "staging",
+        find: "left.iter().all(|parts| parts.attempt == attempt)",
+        replace: "{ let _ = attempt; true }",
         breaks: "slow attempts write parts after the record of them is closed",
     },
     Mutant {
         name: "detached_done_keeps_parts",
         of: "detached_outbox",
-        file: "detached_outbox",
+        file: "staging",
         find: "for parts in &left {
 parts.delete(case).await?;
 }",

@@ -111,8 +111,8 @@ Ok(true)",
         name: "outbox_inbox_parks_what_is_done",
         of: "outbox_inbox",
         file: "outbox_inbox",
-        find: "return Ok(is_remembered(case).await?);",
-        replace: "return Ok(false);",
+        find: "let is_done = is_remembered(case).await?;",
+        replace: "let is_done = false;",
         breaks: "a message that was processed is dead-lettered",
     },
     Mutant {
@@ -120,9 +120,8 @@ Ok(true)",
         of: "outbox_inbox",
         file: "outbox_inbox",
         find: "async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
-self.remember(case).await",
-        replace: "async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
-Ok(())",
+self.remember(case).await?;",
+        replace: "async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {",
         breaks: "a copy of a discarded message is processed",
     },
 ];

@@ -9,32 +9,33 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "token",
         find: "let mut entity = Entity::<Books>::load(&case, NAME).await?;
 if entity.books.pending.contains_key(&case.message()) {
-self.publish(&case, entity).await?;
+self.publish(&case, entity, None).await?;
 return Ok(work.settle(Settlement::Ack, Outcome::Duplicate).await);
 }
-if !self.holds(&case, &right, &entity).await? {",
+let Some(sender) = self.proof(&case, &right, &entity).await? else {",
         replace: "let may_process = right.holds(&case).await?;
 let mut entity = Entity::<Books>::load(&case, NAME).await?;
 if entity.books.pending.contains_key(&case.message()) {
-self.publish(&case, entity).await?;
+self.publish(&case, entity, None).await?;
 return Ok(work.settle(Settlement::Ack, Outcome::Duplicate).await);
 }
-if !may_process {",
+let Some(sender) = may_process.then_some(None::<Entity<Books>>) else {",
         breaks: "the token is read before the entity (trap 1)",
     },
     Mutant {
         name: "token_without_check",
         of: "token",
         file: "token",
-        find: "if !self.holds(&case, &right, &entity).await? {",
-        replace: "if false {",
+        find: "let Some(sender) = self.proof(&case, &right, &entity).await? else {",
+        replace: "let _ = &right;
+let Some(sender) = Some(None::<Entity<Books>>) else {",
         breaks: "a duplicate changes the state again",
     },
     Mutant {
         name: "token_duplicate_reads_once",
         of: "token",
         file: "token",
-        find: "self.publish(&case, Entity::load(&case, NAME).await?).await?;",
+        find: "self.publish(&case, Entity::load(&case, NAME).await?, None).await?;",
         replace: "",
         breaks: "a duplicate settles what the committed attempt has not sent",
     },
@@ -46,7 +47,7 @@ if !may_process {",
 Right::Member(key) if key == case.entity_key() => {
 entity.books.tokens.remove(&grant::member(case.endpoint, case.envelope));
 }
-right => right.consume(case, self.window).await?,
+right => right.consume(case, self.window, sender).await?,
 }
 case.dispatch(Kept::outgoing(&messages)?).await?;
 case.begin(Step::ClearOutbox);
@@ -60,7 +61,7 @@ entity.save(case).await
 }
 right => {
 entity.save(case).await?;
-right.consume(case, self.window).await
+right.consume(case, self.window, sender).await
 }
 }",
         breaks: "the entity forgets before the token is gone (trap 5)",
@@ -81,8 +82,8 @@ case.dispatch(Kept::outgoing(&messages)?).await",
         name: "token_never_consumes",
         of: "token",
         file: "token",
-        find: "right => right.consume(case, self.window).await?,",
-        replace: "_ => {}",
+        find: "right => right.consume(case, self.window, sender).await?,",
+        replace: "_ => drop(sender),",
         breaks: "a token outlives its message",
     },
     Mutant {
@@ -90,7 +91,7 @@ case.dispatch(Kept::outgoing(&messages)?).await",
         of: "token",
         file: "token",
         find: "self.commit(work, &mut entity, decision).await?;",
-        replace: "right.consume(&case, self.window).await?;
+        replace: "right.consume(&case, self.window, None).await?;
 self.commit(work, &mut entity, decision).await?;",
         breaks: "a message whose token is gone before its commit is lost with the worker",
     },
@@ -140,7 +141,7 @@ work.begin(Step::CommitState);",
         name: "token_parks_without_finishing",
         of: "token",
         file: "token",
-        find: "self.publish(case, entity).await?;
+        find: "self.publish(case, entity, None).await?;
 Ok(true)",
         replace: "Ok(true)",
         breaks: "a parked message settles what its committed attempt has not sent",
@@ -169,8 +170,8 @@ self.publish",
         name: "token_renounces_nothing",
         of: "token",
         file: "token",
-        find: "self.right(case).consume(case, self.window).await",
-        replace: "Ok(())",
+        find: "self.right(case).consume(case, self.window, None).await?;",
+        replace: "",
         breaks: "a copy of a discarded message is processed",
     },
     Mutant {
