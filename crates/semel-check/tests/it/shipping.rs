@@ -109,6 +109,21 @@ fn a_seam_with_a_weaker_protocol_is_as_good_as_the_weaker() {
     }
 }
 
+/// Who does not share the store gets no token, and takes the message for one from outside.
+#[test]
+fn beyond_the_realm_there_are_no_tokens() {
+    let beyond = Token { beyond: ["audit".to_owned()].into(), ..Token::default() };
+    let elsewhere = Token { realm: "elsewhere".to_owned(), ..Token::default() };
+    let to: Arc<dyn Protocol> = Arc::new(elsewhere);
+    for (from, tokens) in [(beyond, false), (Token::default(), true)] {
+        let from: Arc<dyn Protocol> = Arc::new(from);
+        holds(seam(&from, &to).bookkeeping_max(if tokens { 200 } else { 60 }));
+    }
+    let left = seam(&by_name("token").expect("it ships"), &to).bookkeeping_max(60).check();
+    let breach = left.counterexample().map(|found| found.violation.breach.to_string());
+    assert_eq!(breach.as_deref(), Some("NoGarbage"), "{left}");
+}
+
 #[derive(Serialize, Deserialize)]
 struct Remind {
     account: String,

@@ -114,15 +114,10 @@ pub(super) async fn discard(
     dead: &DeadLetter,
     places: Places<'_>,
 ) -> Outcome {
-    if let Some(case) = Case::of_dead(dead, places) {
-        let ended = match protocol.conclude(&case).await {
-            Ok(true) => Ok(()),
-            Ok(false) => protocol.renounce(&case).await,
-            Err(outcome) => Err(outcome),
-        };
-        if let Err(outcome) = ended {
-            return into_error(outcome).into();
-        }
+    if let Some(case) = Case::of_dead(dead, places)
+        && let Err(outcome) = protocol.renounce(&case).await
+    {
+        return into_error(outcome).into();
     }
     match remove(dead, places).await {
         // Whoever replayed it meanwhile replays what counts as processed.

@@ -72,27 +72,40 @@ impl<B: Default + Serialize + DeserializeOwned> Entity<B> {
     /// Reads it. A state without books, as protocols write it that keep none, begins new ones.
     pub(super) async fn load(case: &Case<'_>, protocol: &'static str) -> Result<Self, StoreError> {
         case.begin(Step::LoadEntity);
-        Self::load_at(case.store(), case.entity_key(), protocol).await
+        let key = case.entity_key();
+        match case.store().read(&key).await? {
+            Some(item) => Self::open(item, protocol),
+            None => {
+                let (books, expect) = (B::default(), Expect::Absent);
+                Ok(Self { state: None, books, key, protocol, expect })
+            }
+        }
     }
 
-    /// The same for any entity.
-    pub(super) async fn load_at(
+    /// Another entity, where it has books of this protocol. Whoever names one may be mistaken: that of
+    /// another protocol is no error.
+    pub(super) async fn find(
         store: &dyn Store,
-        key: ItemKey,
+        key: &ItemKey,
         protocol: &'static str,
-    ) -> Result<Self, StoreError> {
-        let Some(item) = store.read(&key).await? else {
-            let (books, expect) = (B::default(), Expect::Absent);
-            return Ok(Self { state: None, books, key, protocol, expect });
-        };
-        let (state, books) = match owner(&item.value) {
-            None => (Some(item.value), B::default()),
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(item) = store.read(key).await? else { return Ok(None) };
+        match owner(&item.value) {
+            Some(Ok(owner)) if owner == protocol => Self::open(item, protocol).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn open(item: Item, protocol: &'static str) -> Result<Self, StoreError> {
+        let Item { key, value, version } = item;
+        let (state, books) = match owner(&value) {
+            None => (Some(value), B::default()),
             Some(Ok(owner)) if owner == protocol => {
-                parse(&item.value).map_err(|reason| unreadable(&item.key, reason))?
+                parse(&value).map_err(|reason| unreadable(&key, reason))?
             }
-            Some(other) => return Err(foreign(&item.key, protocol, other)),
+            Some(other) => return Err(foreign(&key, protocol, other)),
         };
-        Ok(Self { state, books, key, protocol, expect: Expect::Version(item.version) })
+        Ok(Self { state, books, key, protocol, expect: Expect::Version(version) })
     }
 
     /// Writes it on condition that nobody changed it since.

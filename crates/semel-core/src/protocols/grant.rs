@@ -99,24 +99,8 @@ impl Right {
         match self {
             Self::Item(key) => Ok(store.read(key).await?.is_some()),
             Self::Inbox(key) => Ok(store.read(key).await?.is_none()),
-            Self::Member(key) => {
-                let sender = Entity::<Books>::load_at(store, key.clone(), NAME).await?;
-                Ok(sender.books.tokens.contains(&member(endpoint, envelope)))
-            }
+            Self::Member(key) => Ok(sender(key, endpoint, envelope, store).await?.is_some()),
         }
-    }
-
-    /// The item of the sender that has the token, as it is now; none where the token is gone, or lies
-    /// elsewhere.
-    pub(super) async fn sender(
-        &self,
-        case: &Case<'_>,
-    ) -> Result<Option<Entity<Books>>, StoreError> {
-        let Self::Member(key) = self else { return Ok(None) };
-        case.begin(Step::CheckInbox);
-        let sender = Entity::<Books>::load_at(case.store(), key.clone(), NAME).await?;
-        let has_it = sender.books.tokens.contains(&member(case.endpoint, case.envelope));
-        Ok(has_it.then_some(sender))
     }
 
     /// Ends it, for good or for a window. The item of the sender is read anew unless it is `known`,
@@ -138,22 +122,37 @@ impl Right {
                 case.write(Change::Put { key: key.clone(), value, expect, keep }).await?;
             }
             Self::Member(key) => {
-                let member = member(case.endpoint, case.envelope);
-                if let Some(mut sender) = known {
-                    sender.books.tokens.remove(&member);
-                    match sender.save(case).await {
+                let (endpoint, envelope) = (case.endpoint, case.envelope);
+                if let Some(known) = known {
+                    match remove(case, known).await {
                         Err(Outcome::Conflict) => {}
-                        saved => return saved,
+                        removed => return removed,
                     }
                 }
-                let mut sender = Entity::<Books>::load_at(case.store(), key.clone(), NAME).await?;
-                if sender.books.tokens.remove(&member) {
-                    sender.save(case).await?;
+                if let Some(sender) = sender(key, endpoint, envelope, case.store()).await? {
+                    remove(case, sender).await?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The item of the sender that has the token of a message, as it is now; none where it is gone.
+pub(super) async fn sender(
+    key: &ItemKey,
+    endpoint: &str,
+    envelope: &Envelope,
+    store: &dyn Store,
+) -> Result<Option<Entity<Books>>, StoreError> {
+    let sender = Entity::<Books>::find(store, key, NAME).await?;
+    Ok(sender.filter(|sender| sender.books.tokens.contains(&member(endpoint, envelope))))
+}
+
+/// Removes the token of this case from the item of its sender.
+async fn remove(case: &Case<'_>, mut sender: Entity<Books>) -> Result<(), Outcome> {
+    sender.books.tokens.remove(&member(case.endpoint, case.envelope));
+    sender.save(case).await
 }
 
 fn item_key(endpoint: &str, id: &str) -> ItemKey {

@@ -157,7 +157,10 @@ impl Token {
                 let member = grant::member(case.endpoint, case.envelope);
                 entity.books.tokens.contains(&member).then_some(None)
             }
-            Right::Member(_) => right.sender(case).await?.map(Some),
+            Right::Member(key) => {
+                case.begin(Step::CheckInbox);
+                grant::sender(key, case.endpoint, case.envelope, case.store()).await?.map(Some)
+            }
             right => right.holds(case).await?.then_some(None),
         })
     }

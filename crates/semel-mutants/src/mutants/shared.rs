@@ -15,20 +15,17 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "grant_keeps_member",
         of: "token",
         file: "grant",
-        find: "if let Some(mut sender) = known {",
-        replace: "if known.is_some() {
-return Ok(());
-}
-if let Some(mut sender) = known {",
+        find: "sender.books.tokens.remove(&member(case.endpoint, case.envelope));",
+        replace: "",
         breaks: "a token outlives its message",
     },
     Mutant {
         name: "grant_holds_without_token",
         of: "token",
         file: "grant",
-        find: "Ok(has_it.then_some(sender))",
-        replace: "let _ = has_it;
-Ok(Some(sender))",
+        find: "Ok(sender.filter(|sender| sender.books.tokens.contains(&member(endpoint, envelope))))",
+        replace: "let _ = (endpoint, envelope);
+Ok(sender)",
         breaks: "a duplicate changes the state again",
     },
     Mutant {
@@ -137,8 +134,8 @@ clear(places.store, record.key, record.version).await",
         name: "case_discards_without_renouncing",
         of: "outbox",
         file: "case",
-        find: "Ok(false) => protocol.renounce(&case).await,",
-        replace: "Ok(false) => Ok(()),",
+        find: "&& let Err(outcome) = protocol.renounce(&case).await",
+        replace: "&& let Err(outcome) = Ok::<_, Outcome>(drop((case, protocol)))",
         breaks: "a copy of a discarded message is processed",
     },
     Mutant {

@@ -143,9 +143,11 @@ pub(crate) fn copies(protocol: Shared) -> World {
     world.send("d1", "accounts", money(5)).workers(1).faults(2)
 }
 
-/// A slow attempt is about while a person discards its message.
+/// A slow attempt is about while a person discards its message. Parking and staging can meet again and
+/// again, until the host leaves the parking to the next delivery.
 pub(crate) fn discarded_meanwhile(protocol: Shared) -> World {
     first_deposit("discarded meanwhile", impatient(accounts()), protocol)
+        .rounds_max(60)
         .kinds(Faults::only([Fault::EarlyRedelivery, Fault::HandlerFailure, Fault::Person]))
         .faults(3)
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use semel::core::broker::{BrokerLimits, Ordering};
+use semel::core::broker::{BrokerLimits, Ordering, Subscribers};
+use semel::core::protocols::Token;
 use semel::core::store::{Atomicity, Listing, StoreLimits};
 use semel::prelude::*;
 use semel::{AtLeastOnce, HostError, Settings};
@@ -140,6 +141,21 @@ async fn order_is_refused_where_the_broker_cannot_keep_it() {
         refusal(&backend, [accounts(), ordered()]).await,
         "endpoint `logs`: messages `log.line` are `ordered`, but this broker cannot keep order; \
          remove `ordered`, or choose another broker"
+    );
+    host(&backend, [accounts()]).run_until_idle().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_refused_where_nobody_tells_who_subscribes() {
+    let tap = Tap::counting()
+        .with_broker_limits(|limits| BrokerLimits { subscribers: Subscribers::Unlisted, ..limits });
+    let rig = Rig::new();
+    let backend = tap.on(rig.backend());
+    let token = accounts().protocol(Token::default());
+    assert_eq!(
+        refusal(&backend, [token]).await,
+        "endpoint `accounts`: the protocol `token` needs a broker that tells who subscribes, as each \
+         needs a token; choose another one"
     );
     host(&backend, [accounts()]).run_until_idle().await.unwrap();
 }

@@ -8,6 +8,8 @@ use semel::core::protocols::{self, Outcome, Protocol};
 use semel::prelude::*;
 
 use crate::bank::{Account, accounts, accounts_with, assert_ledger, audit, to};
+use crate::by_hand::{LEASE, Varying, attempt, dies_at, take_one};
+use crate::fault::{Call, Fault, Tap};
 use crate::rig::{Home, Rig, dead_letters, retrying, work_off};
 
 fn by_name(name: &str) -> Arc<dyn Protocol> {
@@ -150,4 +152,66 @@ async fn a_state_without_books_is_taken_over() {
     rig.backend().send("accounts", to("alice", 5)).await.unwrap();
     work_off(&rig.backend(), under(&by_name("outbox"))).await;
     assert_ledger(&rig, "alice", &Account::of(12, 2));
+}
+
+/// A version is deployed that lacks the handler, between the commit and the dispatch.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_missing_handler_parked_is_finished_once_it_is_back() {
+    for protocol in whole().into_iter().filter(|protocol| protocol.name() != "transactional") {
+        let rig = Rig::at(Home::Apart);
+        rig.backend().send("accounts", to("alice", 7)).await.unwrap();
+        let tap = Tap::new(|call, _| match call {
+            Call::Send => Fault::DiesBefore,
+            _ => Fault::None,
+        });
+        let backend = tap.on(rig.backend());
+        let delivery = take_one(&backend, "accounts").await;
+        dies_at(attempt(&backend, &*protocol, &delivery, &Varying::from(7)), tap.dead()).await;
+
+        rig.advance(LEASE);
+        let [_, audit] = under(&protocol);
+        let without =
+            Endpoint::new("accounts").handle(|_: &mut Account, _: Other, _: &mut Context| ());
+        work_off(&rig.backend(), [without.shared_protocol(protocol.clone()), audit]).await;
+        let backend = rig.backend();
+        let dead = dead_letters(&backend).await;
+        assert_eq!((dead.len(), dead[0].reason.name()), (1, "unknown-type"));
+        assert_eq!(rig.state::<Account>("audit", "alice"), None, "{}", protocol.name());
+
+        let back = semel::core::broker::Settlement::Release { after: std::time::Duration::ZERO };
+        let _ = backend.broker().settle(&dead[0].receipt, back).await;
+        work_off(&backend, under(&protocol)).await;
+        assert_ledger(&rig, "alice", &Account::of(7, 1));
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize, Message)]
+#[message(type = "account.other", entity = account)]
+struct Other {
+    account: String,
+}
+
+/// A message whose token names an entity of another protocol, or none at all, stops nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_leads_nowhere_stops_no_endpoint() {
+    for (sender, receiver) in
+        [("outbox", "token"), ("outbox", "transactional"), ("token", "outbox")]
+    {
+        let rig = Rig::at(Home::Apart);
+        rig.backend().send("accounts", to("alice", 7)).await.unwrap();
+        let [accounts, _] = under(&by_name(sender));
+        work_off(&rig.backend(), [accounts]).await;
+        rig.damage_queue("DELETE FROM queue");
+        for token in ["semel accounts alice", "semel accounts bob", "semel none", "", "a b c d"] {
+            let data = br#"{"account":"alice","pence":5,"balance":5}"#.as_slice();
+            let mut forged = semel::Envelope::new(token, "/outside", "account.deposited", data);
+            forged.id = format!("forged {token}");
+            forged.set_text(semel::core::envelope::TOKEN, token);
+            crate::rig::put(&rig.backend(), "audit", forged).await;
+        }
+        let [_, audit] = under(&by_name(receiver));
+        work_off(&rig.backend(), [audit]).await;
+        assert_eq!(rig.books().queued, 0, "{sender} {receiver}");
+        assert_eq!(rig.state::<Account>("accounts", "alice"), Some(Account::of(7, 1)));
+    }
 }

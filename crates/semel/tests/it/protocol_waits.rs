@@ -4,7 +4,7 @@
 use semel::prelude::*;
 use semel::{Settings, Transactional};
 
-use crate::bank::{accounts, audit, to};
+use crate::bank::{Account, accounts, audit, to};
 use crate::costs::{Origin, Scene};
 use crate::fault::{Call, Fault, Tap};
 use crate::rig::{Books, Home, Rig, host, work_off};
@@ -30,12 +30,7 @@ fn endpoints(scene: Scene) -> [Endpoint; 2] {
 }
 
 fn at(rig: &Rig, endpoint: &str) -> Option<u64> {
-    // Protocols with books keep the state inside.
-    let sql = format!(
-        "SELECT coalesce(state -> '$.state.json', state) ->> '$.deposits' FROM entity \
-         WHERE endpoint = '{endpoint}' AND entity_id = 'alice'"
-    );
-    rig.ask_store(&sql)
+    rig.state::<Account>(endpoint, "alice").map(|account| account.deposits)
 }
 
 #[tokio::test(flavor = "multi_thread")]
