@@ -3,6 +3,7 @@
 use std::env;
 
 use crate::failure::Failure;
+use crate::servers::Servers;
 use crate::{shell, tools};
 
 pub(crate) fn fmt() -> Result<(), Failure> {
@@ -34,6 +35,8 @@ pub(crate) fn deny() -> Result<(), Failure> {
 }
 
 pub(crate) fn nextest() -> Result<(), Failure> {
+    // Dropped, and so stopped, when the tests are over.
+    let _servers = Servers::start()?;
     let profile = if env::var_os("CI").is_some() { "ci" } else { "default" };
     let what = ["nextest", "run", "--workspace", "--all-features", "--locked", "--profile"];
     shell::run(shell::cargo(what).arg(profile), "repair the tests named above")

@@ -1,4 +1,4 @@
-//! Development tasks: demo, test, bench, tidy.
+//! Development tasks: demo, test, servers, bench, tidy.
 //!
 //! Each verb is one entry of [`VERBS`]; the usage text is made from the same table.
 #![allow(
@@ -10,6 +10,7 @@
 mod checks;
 mod failure;
 mod readme;
+mod servers;
 mod shell;
 mod shop;
 mod steps;
@@ -41,6 +42,12 @@ const VERBS: &[Verb] = &[
         arguments: "[--fast] [STEP…]",
         help: "run every check, or the named ones; --fast leaves out the slow ones",
         run: steps::test,
+    },
+    Verb {
+        name: "servers",
+        arguments: "",
+        help: "run the servers that tests need, for tests by hand beside it",
+        run: servers::verb,
     },
     Verb {
         name: "bench",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::failure::Failure;
-use crate::shell;
+use crate::{servers, shell};
 
 /// A program used as found on the search path, else installed under `target/tools`.
 ///
@@ -24,8 +24,9 @@ const TOOLS: &[Tool] = &[
     Tool { name: "typos", version: "1.52.0", package: "typos-cli" },
 ];
 
-/// Installs each tool that is missing.
+/// Installs each tool and each server that is missing.
 pub(crate) fn install_missing() -> Result<(), Failure> {
+    servers::install_missing()?;
     for tool in TOOLS {
         if tool.is_present() {
             println!("{} is present", tool.name);

@@ -1,6 +1,9 @@
 //! Deliberately broken protocols, and that the checker catches each.
 //!
-//! Each is correct but for one switch, and first shown to be correct without it.
+//! Each is correct but for one switch, and first shown to be correct without it. These test the
+//! checker: protocols as others build them (tokens that are items of their own, an outbox that is
+//! polled, records that a clock removes), with the shortest way to each property and trap pinned.
+//! Mutants of the protocols that ship, which test our worlds, are in `semel-mutants`.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panic, in its helpers too")]
 

@@ -1,0 +1,214 @@
+//! PostgreSQL.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::daemon::{Daemon, listens};
+use crate::{ServerError, fresh, packages};
+
+/// Whether the server survives a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It does: for benchmarks.
+    PowerCut,
+    /// Only the end of its processes: for tests, several times as fast.
+    Kill,
+}
+
+/// A PostgreSQL server with TLS on. Dropping it kills it.
+///
+/// It must not run as root: root starts it as the user `postgres`.
+#[derive(Debug)]
+pub struct Postgres {
+    folder: PathBuf,
+    port: u16,
+    daemon: Option<Daemon>,
+}
+
+impl Postgres {
+    /// Starts one on a free port; earlier content of `folder` is removed.
+    pub fn start(folder: &Path, durability: Durability) -> Result<Self, ServerError> {
+        Self::start_with(folder, durability, &[])
+    }
+
+    /// The same with settings of its own, as lines of `postgresql.conf`.
+    pub fn start_with(
+        folder: &Path,
+        durability: Durability,
+        settings: &[&str],
+    ) -> Result<Self, ServerError> {
+        fresh(folder)?;
+        let port = crate::free_port()?;
+        let mut server = Self { folder: folder.to_owned(), port, daemon: None };
+        server.create(durability, settings)?;
+        server.resume()?;
+        Ok(server)
+    }
+
+    fn create(&self, durability: Durability, settings: &[&str]) -> Result<(), ServerError> {
+        if is_root() {
+            succeed(Command::new("chown").arg("postgres").arg(&self.folder))?;
+        }
+        let data = self.data();
+        let mut initdb = self.program("initdb")?;
+        initdb.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8"]);
+        initdb.args(["--no-sync", "--locale=C.UTF-8"]);
+        succeed(&mut initdb)?;
+        self.make_certificate()?;
+        let mut lines = format!(
+            "port = {}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n\
+             max_connections = 200\nssl = on\n",
+            self.port
+        );
+        if durability == Durability::Kill {
+            lines.push_str("fsync = off\nfull_page_writes = off\n");
+        }
+        for setting in settings {
+            let _ = writeln!(lines, "{setting}");
+        }
+        let file = data.join("postgresql.conf");
+        let text = fs::read_to_string(&file).map(|text| text + "\n" + &lines);
+        text.and_then(|text| fs::write(&file, text)).map_err(|error| {
+            let what = format!("cannot write {}: {error}", file.display());
+            ServerError::new(what, "make the folder `target` writable")
+        })
+    }
+
+    /// A certificate for `localhost` that signs itself: `server.crt` beside the data.
+    fn make_certificate(&self) -> Result<(), ServerError> {
+        let data = self.data();
+        let mut openssl = self.as_server("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+        openssl.args(["-nodes", "-days", "3650", "-subj", "/CN=localhost"]);
+        openssl.args(["-addext", "subjectAltName=DNS:localhost"]);
+        openssl.arg("-keyout").arg(data.join("server.key"));
+        openssl.arg("-out").arg(data.join("server.crt"));
+        succeed(&mut openssl)
+    }
+
+    /// Starts it again on the same port and data, if it was stopped or killed.
+    pub fn resume(&mut self) -> Result<(), ServerError> {
+        if self.daemon.is_some() {
+            return Ok(());
+        }
+        // What a killed server left behind; no other can use this folder.
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
+        let mut command = self.program("postgres")?;
+        command.arg("-D").arg(self.data());
+        let log = self.folder.join("log");
+        let is_ready = || listens(self.port) && self.answers();
+        self.daemon = Some(Daemon::start("postgres", command, &log, is_ready)?);
+        Ok(())
+    }
+
+    fn answers(&self) -> bool {
+        let Ok(mut probe) = self.program("pg_isready") else { return false };
+        probe.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
+    }
+
+    /// Ends it after it wrote everything down; sessions are cut.
+    pub fn stop(&mut self) -> Result<(), ServerError> {
+        let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
+        self.signal_postmaster("INT")?;
+        daemon.wait();
+        Ok(())
+    }
+
+    /// Kills it and all its sessions at once, as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            // Its sessions notice by themselves that it is gone, and end.
+            let _ = self.signal_postmaster("KILL");
+            daemon.wait();
+        }
+    }
+
+    /// Runs a statement as its owner, with `psql`.
+    pub fn run(&self, sql: &str) -> Result<String, ServerError> {
+        let mut psql = self.program("psql")?;
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]).arg(self.address());
+        output(&mut psql)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its certificate, which signs itself, for `localhost`.
+    pub fn certificate(&self) -> PathBuf {
+        self.data().join("server.crt")
+    }
+
+    /// Its address, as the owner of everything in it.
+    pub fn address(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// The process that started all its others.
+    pub fn process(&self) -> Option<u32> {
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
+        file.lines().next()?.parse().ok()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn signal_postmaster(&self, signal: &str) -> Result<(), ServerError> {
+        let Some(process) = self.process() else { return Ok(()) };
+        succeed(Command::new("kill").arg(format!("-{signal}")).arg(process.to_string()))
+    }
+
+    fn program(&self, name: &str) -> Result<Command, ServerError> {
+        let folder = Path::new("/usr/lib/postgresql");
+        match packages::newest(folder, &format!("bin/{name}")) {
+            Some(path) => Ok(self.as_server(path)),
+            None => Err(ServerError::new(
+                format!("PostgreSQL's `{name}` is not installed"),
+                "run `cargo xtask test tools`, or install the package `postgresql`",
+            )),
+        }
+    }
+
+    /// A program that runs as the user who may own the data.
+    fn as_server(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.current_dir(&self.folder);
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn succeed(command: &mut Command) -> Result<(), ServerError> {
+    output(command).map(drop)
+}
+
+fn output(command: &mut Command) -> Result<String, ServerError> {
+    let shown = format!("{command:?}");
+    let fail = |what: String| ServerError::new(format!("{shown}: {what}"), "run it by hand");
+    let output = command.output().map_err(|error| fail(error.to_string()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    Err(fail(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}

@@ -1,0 +1,49 @@
+//! Each server starts, answers, survives a kill and goes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::TcpStream;
+
+use semel_servers::{Durability, Nats, Postgres, Rabbit};
+
+fn listens(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// A folder that the user `postgres` may enter too.
+fn folder(name: &str) -> std::path::PathBuf {
+    semel_servers::folder().join("tests").join(name)
+}
+
+#[test]
+fn postgres_keeps_what_it_committed_over_a_kill_and_a_stop() {
+    let mut server = Postgres::start(&folder("postgres"), Durability::Kill).unwrap();
+    server.run("CREATE TABLE kept AS SELECT 1 AS one").unwrap();
+    server.kill();
+    assert!(server.run("SELECT 1").is_err());
+    server.resume().unwrap();
+    server.stop().unwrap();
+    server.resume().unwrap();
+    assert_eq!(server.run("SELECT one FROM kept").unwrap(), "1");
+    let port = server.port();
+    drop(server);
+    assert!(!listens(port));
+}
+
+#[test]
+fn nats_comes_back_on_its_port() {
+    let mut server = Nats::start(&folder("nats")).unwrap();
+    server.kill();
+    assert!(!listens(server.port()));
+    server.resume().unwrap();
+    assert!(listens(server.port()));
+}
+
+#[test]
+fn rabbitmq_comes_back_on_its_port() {
+    let mut server = Rabbit::start(&folder("rabbitmq")).unwrap();
+    server.kill();
+    assert!(!listens(server.port()));
+    server.resume().unwrap();
+    assert!(listens(server.port()));
+}
