@@ -1,0 +1,208 @@
+//! The queue: messages as rows, receipts as random numbers.
+
+use semel_core::broker::Receipt;
+
+/// The most deliveries of one receive.
+pub(crate) const RECEIVE_MAX: usize = 1_000;
+
+/// The columns that hold an envelope, in the order of [`crate::row::read_envelope`].
+pub(crate) const ENVELOPE: &str =
+    "message_id, source, type, subject, sent_at, content_type, schema, extensions, data";
+
+/// What a receipt of ours points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Held {
+    /// A message in the queue, and the delivery under which it is held.
+    Queued { position: i64, receipt: i64 },
+    /// A dead letter.
+    Dead { number: i64 },
+}
+
+/// Reads a receipt; `None` if it is not one of ours: as stale as one can be.
+pub(crate) fn parse(receipt: &Receipt) -> Option<Held> {
+    let text = receipt.as_str();
+    if let Some(number) = text.strip_prefix("dead.") {
+        return Some(Held::Dead { number: number.parse().ok()? });
+    }
+    let (position, receipt) = text.split_once('.')?;
+    Some(Held::Queued { position: position.parse().ok()?, receipt: receipt.parse().ok()? })
+}
+
+pub(crate) fn receipt(position: i64, receipt: i64) -> Receipt {
+    Receipt::new(format!("{position}.{receipt}"))
+}
+
+/// The receipt of a dead letter. Its number never comes back.
+pub(crate) fn dead_receipt(number: i64) -> Receipt {
+    Receipt::new(format!("dead.{number}"))
+}
+
+/// One thing that a batch does to many messages at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Deed {
+    /// Removes messages that are held.
+    Ack,
+    /// Gives messages back that are held, with or without a failure.
+    GiveBack,
+    /// Makes dead letters of messages that are held.
+    Park,
+    /// Removes dead letters.
+    Forget,
+    /// Makes messages of dead letters again.
+    Replay,
+}
+
+/// What the failures become with one more; the oldest goes beyond 20.
+const FAILURES: &str = "CASE WHEN jsonb_typeof(failures) <> 'array' THEN jsonb_build_array(failures) \
+    WHEN jsonb_array_length(failures) >= 20 THEN failures - 0 \
+    ELSE coalesce(failures, '[]') END || jsonb_build_array(failure::jsonb)";
+
+/// From when on a message can be received that shall wait `after` milliseconds.
+const DUE: &str = "CASE WHEN after = 0 THEN NULL ELSE now + after * interval '1 millisecond' END";
+
+/// The statement of one deed: after `WITH`, and with what it did as `done (at)`.
+pub(crate) fn deed(schema: &str, deed: Deed) -> String {
+    let wanted = "wanted AS MATERIALIZED (SELECT *, \
+        coalesce($7::timestamptz, clock_timestamp()) AS now FROM unnest($1::bigint[], \
+        $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[]) WITH ORDINALITY \
+        AS w (number, proof, after, failure, reason, entity, at))";
+    let is_held = "position = number AND receipt = proof";
+    let done = match deed {
+        Deed::Ack => {
+            format!(
+                "done AS (DELETE FROM {schema}.queue USING wanted WHERE {is_held} RETURNING at)"
+            )
+        }
+        // Given back without blame, the delivery does not count; and a message that never waited
+        // goes back to its place.
+        Deed::GiveBack => format!(
+            "done AS (UPDATE {schema}.queue SET receipt = NULL, leased_until = NULL, \
+             due_at = CASE WHEN after = 0 THEN due_at ELSE {DUE} END, \
+             deliveries = CASE WHEN failure IS NULL THEN greatest(deliveries - 1, 0) \
+             ELSE deliveries END, \
+             failure_count = failure_count + (failure IS NOT NULL)::integer, \
+             failures = CASE WHEN failure IS NULL THEN failures ELSE {FAILURES} END \
+             FROM wanted WHERE {is_held} RETURNING at)"
+        ),
+        Deed::Park => format!(
+            "gone AS (DELETE FROM {schema}.queue USING wanted WHERE {is_held} \
+             RETURNING queue.*, now, failure, reason, entity, at), \
+             made AS (INSERT INTO {schema}.dead_letter (position, endpoint, reason, entity_id, \
+             dead_since, deliveries, failure_count, failures, queued_at, partition_key, {ENVELOPE}) \
+             SELECT position, endpoint, reason, entity, now, deliveries, failure_count + 1, \
+             {FAILURES}, queued_at, partition_key, {ENVELOPE} FROM gone ORDER BY at), \
+             done AS (SELECT at FROM gone)"
+        ),
+        Deed::Forget => format!(
+            "done AS (DELETE FROM {schema}.dead_letter USING wanted \
+             WHERE dead_letter.number = wanted.number RETURNING at)"
+        ),
+        // It starts anew, with its history but with all its tries.
+        Deed::Replay => format!(
+            "gone AS (DELETE FROM {schema}.dead_letter USING wanted \
+             WHERE dead_letter.number = wanted.number RETURNING dead_letter.*, now, after, at), \
+             made AS (INSERT INTO {schema}.queue (endpoint, due_at, failures, queued_at, \
+             partition_key, {ENVELOPE}) SELECT endpoint, {DUE}, failures, now, partition_key, \
+             {ENVELOPE} FROM gone ORDER BY at), done AS (SELECT at FROM gone)"
+        ),
+    };
+    format!("{wanted}, {done}")
+}
+
+/// Queues messages, those without endpoint for each subscriber, and returns who got some.
+pub(crate) fn send(schema: &str) -> String {
+    format!(
+        "WITH wanted AS MATERIALIZED (SELECT *, \
+         coalesce($13::timestamptz, clock_timestamp()) AS now FROM unnest($1::text[], \
+         $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], \
+         $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::bytea[]) WITH ORDINALITY \
+         AS w (endpoint, after, partition_key, message_id, source, type, subject, sent_at, \
+         content_type, schema, extensions, data, at)), \
+         done AS (INSERT INTO {schema}.queue (endpoint, due_at, queued_at, partition_key, {ENVELOPE}) \
+         SELECT coalesce(wanted.endpoint, subscription.endpoint), {DUE}, now, partition_key, \
+         message_id, source, wanted.type, subject, sent_at, content_type, schema, \
+         extensions::jsonb, data FROM wanted LEFT JOIN {schema}.subscription \
+         ON wanted.endpoint IS NULL AND subscription.type = wanted.type \
+         WHERE coalesce(wanted.endpoint, subscription.endpoint) IS NOT NULL \
+         ORDER BY at RETURNING endpoint) SELECT DISTINCT endpoint FROM done"
+    )
+}
+
+/// Takes up to `$3` messages of the endpoint `$1` under the receipt `$4` for `$5` milliseconds.
+///
+/// A message with a partition key is taken only with all those before it of its key. The count
+/// decides: a message that another took, locked or removed meanwhile still counts.
+pub(crate) fn receive(schema: &str) -> String {
+    let free = |of: &str| {
+        format!(
+            "({of}.receipt IS NULL OR {of}.leased_until <= (SELECT now FROM moment)) \
+             AND ({of}.due_at IS NULL OR {of}.due_at <= (SELECT now FROM moment))"
+        )
+    };
+    let candidate = format!(
+        "SELECT position, partition_key FROM {schema}.queue AS one WHERE endpoint = $1 AND {} \
+         AND (partition_key IS NULL OR NOT EXISTS (SELECT FROM {schema}.queue AS earlier \
+         WHERE earlier.endpoint = $1 AND earlier.partition_key = one.partition_key \
+         AND earlier.position < one.position AND NOT ({})))",
+        free("one"),
+        free("earlier")
+    );
+    format!(
+        "WITH moment AS MATERIALIZED (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now), \
+         waiting AS MATERIALIZED ({candidate} AND due_at IS NOT NULL \
+         ORDER BY due_at, position LIMIT $3 FOR UPDATE SKIP LOCKED), \
+         ready AS MATERIALIZED ({candidate} AND due_at IS NULL \
+         ORDER BY position LIMIT $3 - (SELECT count(*) FROM waiting) FOR UPDATE SKIP LOCKED), \
+         ranked AS (SELECT position, partition_key, \
+         row_number() OVER (PARTITION BY partition_key ORDER BY position) AS rank \
+         FROM (SELECT * FROM waiting UNION ALL SELECT * FROM ready) AS candidate), \
+         taken AS (SELECT position FROM ranked WHERE partition_key IS NULL OR rank = 1 + \
+         (SELECT count(*) FROM {schema}.queue AS earlier WHERE earlier.endpoint = $1 \
+         AND earlier.partition_key = ranked.partition_key AND earlier.position < ranked.position)) \
+         UPDATE {schema}.queue SET receipt = $4, deliveries = deliveries + 1, \
+         leased_until = (SELECT now FROM moment) + $5::bigint * interval '1 millisecond' \
+         FROM taken WHERE queue.position = taken.position \
+         RETURNING queue.position, deliveries, failure_count, failures, {ENVELOPE}"
+    )
+}
+
+/// How many milliseconds it takes until the next message of `$1` has waited long enough.
+pub(crate) fn next_due(schema: &str) -> String {
+    format!(
+        "SELECT ceil(extract(epoch FROM due_at - coalesce($2::timestamptz, clock_timestamp())) \
+         * 1000)::bigint FROM {schema}.queue WHERE endpoint = $1 AND due_at IS NOT NULL \
+         AND receipt IS NULL ORDER BY due_at LIMIT 1"
+    )
+}
+
+/// Makes leases last longer.
+pub(crate) fn extend(schema: &str) -> String {
+    format!(
+        "WITH wanted AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[]) \
+         WITH ORDINALITY AS w (number, proof, at)) \
+         UPDATE {schema}.queue SET leased_until = coalesce($4::timestamptz, clock_timestamp()) \
+         + $3::bigint * interval '1 millisecond' FROM wanted \
+         WHERE position = number AND receipt = proof RETURNING at"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use semel_core::broker::Receipt;
+
+    use super::{Held, dead_receipt, parse, receipt};
+
+    #[test]
+    fn receipts_are_read_as_written() {
+        let queued = Held::Queued { position: 7, receipt: -9 };
+        assert_eq!(parse(&receipt(7, -9)), Some(queued));
+        assert_eq!(parse(&dead_receipt(12)), Some(Held::Dead { number: 12 }));
+    }
+
+    #[test]
+    fn a_receipt_of_another_place_is_none_of_ours() {
+        for text in ["", "7", "7.", ".7", "dead.", "dead.x", "7.x", "a.b.c"] {
+            assert_eq!(parse(&Receipt::new(text)), None, "{text}");
+        }
+    }
+}

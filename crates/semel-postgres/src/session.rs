@@ -1,0 +1,195 @@
+//! Talking to the server: one transaction, sent whole, in one round trip.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use deadpool_postgres::{Object, Pool};
+use semel_core::StoreError;
+use semel_core::store::Trouble;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, SimpleQueryMessage, Statement};
+
+use crate::error::{self, Certainty, Fault};
+
+/// A value for a parameter of a statement.
+pub(crate) type Parameter = Box<dyn ToSql + Send + Sync>;
+
+/// A statement with its parameters.
+pub(crate) struct Ask {
+    pub(crate) sql: String,
+    pub(crate) parameters: Vec<Parameter>,
+}
+
+/// How a transaction begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What it changes is durable when it is answered.
+    Durable,
+    /// What it changes may be undone by a crash of the server: leases.
+    Forgetful,
+    /// It looks.
+    Look,
+    /// All its statements look at one moment.
+    Moment,
+    /// What it changes is undone.
+    Trial,
+}
+
+/// For tables that grow and shrink faster than anybody counts their rows, only plans that go by an
+/// index are good, however few rows there seem to be.
+const PLANS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+    SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'";
+
+impl Kind {
+    fn begin(self) -> String {
+        match self {
+            Self::Durable | Self::Trial => format!("BEGIN; {PLANS}"),
+            Self::Forgetful => format!("BEGIN; SET LOCAL synchronous_commit = off; {PLANS}"),
+            Self::Look => format!("BEGIN READ ONLY; {PLANS}"),
+            Self::Moment => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned(),
+        }
+    }
+
+    const fn end(self) -> &'static str {
+        match self {
+            Self::Durable | Self::Forgetful | Self::Look | Self::Moment => "COMMIT",
+            Self::Trial => "ROLLBACK",
+        }
+    }
+}
+
+/// The server: connections, and how patient we are.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) pool: Pool,
+    /// The place as errors name it.
+    pub(crate) place: String,
+    pub(crate) answer_wait: Duration,
+}
+
+/// What a transaction brought.
+pub(crate) struct Answers {
+    /// What the statement sent right after its beginning returned, if it was one number.
+    pub(crate) number: Option<i64>,
+    /// The rows of each statement.
+    pub(crate) rows: Vec<Vec<Row>>,
+}
+
+impl Server {
+    /// Runs `asks` as one transaction. `first` is a statement that returns a number, or nothing.
+    ///
+    /// Everything goes out at once, the end of the transaction included. So a process that stops in
+    /// the middle holds no locks: the server goes on without it.
+    pub(crate) async fn transact(
+        &self,
+        operation: &'static str,
+        kind: Kind,
+        first: &str,
+        asks: &[Ask],
+    ) -> Result<Answers, Fault> {
+        let client = self.client(operation).await.map_err(surely)?;
+        let talk = self.talk(operation, &client, kind, first, asks);
+        match tokio::time::timeout(self.answer_wait, talk).await {
+            Ok(result) => result,
+            Err(_) => {
+                // Whatever it still does, nobody shall continue there.
+                drop(Object::take(client));
+                Err(Fault::Failed {
+                    error: self.no_answer(operation),
+                    certainty: Certainty::Unknown,
+                })
+            }
+        }
+    }
+
+    async fn talk(
+        &self,
+        operation: &'static str,
+        client: &Object,
+        kind: Kind,
+        first: &str,
+        asks: &[Ask],
+    ) -> Result<Answers, Fault> {
+        let mut statements: Vec<Statement> = Vec::with_capacity(asks.len());
+        for ask in asks {
+            let prepared = client.prepare_cached(&ask.sql).await;
+            let prepared = prepared
+                .map_err(|error| surely(error::translate(&self.place, operation, &error)))?;
+            statements.push(prepared);
+        }
+        let begin = format!("{}; {first}", kind.begin());
+        let parameters: Vec<Vec<&(dyn ToSql + Sync)>> =
+            asks.iter().map(|ask| ask.parameters.iter().map(|it| &**it as _).collect()).collect();
+        let mut calls: Vec<Call<'_>> =
+            vec![Box::pin(async { client.simple_query(&begin).await.map(Got::Text) })];
+        for (statement, parameters) in statements.iter().zip(&parameters) {
+            calls
+                .push(Box::pin(async { client.query(statement, parameters).await.map(Got::Rows) }));
+        }
+        calls.push(Box::pin(async { client.simple_query(kind.end()).await.map(Got::Text) }));
+
+        let mut number = None;
+        let mut rows = Vec::with_capacity(asks.len());
+        // The first error tells; those after it only follow from it. That includes the end of the
+        // transaction, which succeeds as a roll-back where a statement failed.
+        for (at, got) in in_order(calls).await.into_iter().enumerate() {
+            match got.map_err(|error| error::fault(&self.place, operation, &error))? {
+                Got::Text(messages) if at == 0 => number = read_number(&messages),
+                Got::Text(_) => {}
+                Got::Rows(found) => rows.push(found),
+            }
+        }
+        Ok(Answers { number, rows })
+    }
+
+    /// A connection for whoever needs more than one round trip.
+    pub(crate) async fn client(&self, operation: &'static str) -> Result<Object, StoreError> {
+        self.pool.get().await.map_err(|error| error::no_connection(&self.place, operation, &error))
+    }
+
+    fn no_answer(&self, operation: &'static str) -> StoreError {
+        let reason = format!("no answer within {} s", self.answer_wait.as_secs());
+        let help = "Look at the server and the way there; work goes on by itself.";
+        error::new(&self.place, Trouble::Unavailable, operation, reason, help)
+    }
+}
+
+fn surely(error: StoreError) -> Fault {
+    Fault::Failed { error, certainty: Certainty::NotApplied }
+}
+
+enum Got {
+    Text(Vec<SimpleQueryMessage>),
+    Rows(Vec<Row>),
+}
+
+type Call<'a> = Pin<Box<dyn Future<Output = Result<Got, tokio_postgres::Error>> + Send + 'a>>;
+
+/// Polls all in their order, so that their requests go out in it, and returns what each gave.
+async fn in_order(mut calls: Vec<Call<'_>>) -> Vec<Result<Got, tokio_postgres::Error>> {
+    let mut answers: Vec<Option<_>> = calls.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        let mut is_ready = true;
+        for (call, answer) in calls.iter_mut().zip(&mut answers) {
+            if answer.is_some() {
+                continue;
+            }
+            match call.as_mut().poll(context) {
+                Poll::Ready(got) => *answer = Some(got),
+                Poll::Pending => is_ready = false,
+            }
+        }
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
+}
+
+fn read_number(messages: &[SimpleQueryMessage]) -> Option<i64> {
+    messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
+    })
+}
