@@ -12,6 +12,7 @@ mod host;
 mod latency;
 mod long_run;
 mod memory;
+mod postgres;
 mod report;
 mod work;
 
@@ -59,6 +60,8 @@ enum Other {
     Check(check::Args),
     /// Looks at what is left of many messages, protocol by protocol.
     LongRun(long_run::Args),
+    /// Measures Semel on PostgreSQL, beside loops without any framework.
+    Postgres(postgres::Args),
 }
 
 #[tokio::main]
@@ -67,6 +70,7 @@ async fn main() -> ExitCode {
     let done = match &args.other {
         Some(Other::Check(args)) => check::run(args),
         Some(Other::LongRun(args)) => long_run::run(args).await,
+        Some(Other::Postgres(args)) => postgres::run(args).await,
         None => run(&args).await,
     };
     match done {

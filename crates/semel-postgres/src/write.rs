@@ -70,19 +70,20 @@ async fn write(place: &Place, mut group: Vec<Pending>) {
         if group.is_empty() {
             return;
         }
-        match attempt(place, &group, Mode::Require).await {
+        let fault = match attempt(place, &group, Mode::Require).await {
             Ok(applied) => return hand_out(group, applied.version),
+            // Which condition it was, a trial tells.
             Err(Fault::Condition) => match attempt(place, &group, Mode::Tell).await {
-                Ok(told) => group = answer_conflicts(group, &told.failed),
-                Err(fault) => match pause(place, &group, fault, round).await {
-                    Some(error) => return fail(place, group, error).await,
-                    None => {}
-                },
+                Ok(told) => {
+                    group = answer_conflicts(group, &told.failed);
+                    continue;
+                }
+                Err(fault) => fault,
             },
-            Err(fault) => match pause(place, &group, fault, round).await {
-                Some(error) => return fail(place, group, error).await,
-                None => {}
-            },
+            Err(fault) => fault,
+        };
+        if let Some(failed) = pause(place, &group, fault, round).await {
+            return fail(place, group, failed).await;
         }
     }
     let reason = format!("{TRIES} times in a row, others came first");

@@ -20,6 +20,8 @@ pub use semel_core::{
 pub use semel_derive::Message;
 #[cfg(feature = "http")]
 pub use semel_http as http;
+#[cfg(feature = "postgres")]
+pub use semel_postgres as postgres;
 #[cfg(feature = "sqlite")]
 pub use semel_sqlite as sqlite;
 

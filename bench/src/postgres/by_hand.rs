@@ -1,0 +1,147 @@
+//! The work done by a loop without any framework: the same tables and guarantees, one transaction a
+//! batch, one statement for each kind of change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::{Client, NoTls, Statement};
+
+use super::work::{Load, fresh, measured};
+use super::{Result, Sample};
+use crate::work::{Account, Deposit, Deposited};
+
+/// Runs the load with so many messages a transaction.
+pub(super) async fn run(
+    server: &semel_servers::Postgres,
+    load: Load,
+    batch: i64,
+) -> Result<Sample> {
+    let (schema, place) = fresh(server, load).await?;
+    drop(place);
+    let (client, connection) = tokio_postgres::connect(&server.address(), NoTls).await?;
+    let connection = tokio::spawn(connection);
+    client.batch_execute(&format!("SET search_path = {schema}; SET enable_seqscan = off")).await?;
+    let mut worker = Worker { statements: Statements::prepare(&client).await?, client, batch };
+    let work = async {
+        while worker.step("accounts").await? + worker.step("sink").await? > 0 {}
+        Ok(())
+    };
+    let sample = measured(server, &schema, load, work).await;
+    connection.abort();
+    sample
+}
+
+struct Worker {
+    client: Client,
+    statements: Statements,
+    batch: i64,
+}
+
+struct Statements {
+    take: Statement,
+    inbox: Statement,
+    load: Statement,
+    save: Statement,
+    send: Statement,
+    remove: Statement,
+}
+
+impl Statements {
+    async fn prepare(client: &Client) -> Result<Self> {
+        Ok(Self {
+            take: client
+                .prepare(
+                    "SELECT position, source || ' ' || message_id, data FROM queue \
+                     WHERE endpoint = $1 AND due_at IS NULL ORDER BY position LIMIT $2 \
+                     FOR UPDATE SKIP LOCKED",
+                )
+                .await?,
+            inbox: client
+                .prepare(
+                    "INSERT INTO inbox (endpoint, message, entity_id, version, expires_at) \
+                     SELECT $1, m, '', 0, now() + interval '7 days' FROM unnest($2::text[]) AS m \
+                     ON CONFLICT DO NOTHING RETURNING message",
+                )
+                .await?,
+            load: client
+                .prepare(
+                    "SELECT entity_id, state FROM entity WHERE endpoint = $1 \
+                     AND entity_id = ANY ($2) ORDER BY entity_id FOR UPDATE",
+                )
+                .await?,
+            save: client
+                .prepare(
+                    "INSERT INTO entity (endpoint, entity_id, state, version) \
+                     SELECT $1, e, s, 0 FROM unnest($2::text[], $3::bytea[]) AS u (e, s) \
+                     ON CONFLICT (endpoint, entity_id) DO UPDATE SET state = EXCLUDED.state",
+                )
+                .await?,
+            send: client
+                .prepare(
+                    "INSERT INTO queue (endpoint, queued_at, message_id, source, type, data) \
+                     SELECT 'sink', now(), i, '/accounts', 'bench.deposited', d \
+                     FROM unnest($1::text[], $2::bytea[]) AS u (i, d)",
+                )
+                .await?,
+            remove: client.prepare("DELETE FROM queue WHERE position = ANY ($1)").await?,
+        })
+    }
+}
+
+impl Worker {
+    /// One transaction; how many messages it consumed.
+    async fn step(&mut self, endpoint: &str) -> Result<usize> {
+        let tx = self.client.transaction().await?;
+        let rows = tx.query(&self.statements.take, &[&endpoint, &self.batch]).await?;
+        let positions: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+        if positions.is_empty() {
+            return Ok(0);
+        }
+        let ids: Vec<String> = rows.iter().map(|row| row.get(1)).collect();
+        let new = tx.query(&self.statements.inbox, &[&endpoint, &ids]).await?;
+        let mut new: BTreeSet<String> = new.iter().map(|row| row.get(0)).collect();
+        let mut work = Vec::new();
+        for (row, id) in rows.iter().zip(ids) {
+            let data: &[u8] = row.get(2);
+            if !new.remove(&id) {
+                continue;
+            }
+            let (account, pence) = if endpoint == "accounts" {
+                let deposit: Deposit = serde_json::from_slice(data)?;
+                (deposit.account, deposit.pence)
+            } else {
+                let deposited: Deposited = serde_json::from_slice(data)?;
+                (deposited.account, deposited.balance_pence)
+            };
+            work.push((id, account, pence));
+        }
+        let keys: BTreeSet<&str> = work.iter().map(|(_, account, _)| account.as_str()).collect();
+        let keys: Vec<&str> = keys.into_iter().collect();
+        let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
+        for row in tx.query(&self.statements.load, &[&endpoint, &keys]).await? {
+            accounts.insert(row.get(0), serde_json::from_slice(row.get(1))?);
+        }
+        let (mut sent_ids, mut sent) = (Vec::new(), Vec::new());
+        for (id, name, pence) in &work {
+            let account = accounts.entry(name.clone()).or_default();
+            account.deposits += 1;
+            if endpoint == "accounts" {
+                account.balance_pence += pence;
+                let balance_pence = account.balance_pence;
+                sent_ids.push(format!("{id}-1"));
+                sent.push(serde_json::to_vec(&Deposited { account: name.clone(), balance_pence })?);
+            } else {
+                account.balance_pence = account.balance_pence.max(*pence);
+            }
+        }
+        let names: Vec<&str> = accounts.keys().map(String::as_str).collect();
+        let states: Vec<Vec<u8>> =
+            accounts.values().map(serde_json::to_vec).collect::<std::result::Result<_, _>>()?;
+        tx.execute(&self.statements.save, &[&endpoint, &names, &states]).await?;
+        if !sent.is_empty() {
+            tx.execute(&self.statements.send, &[&sent_ids, &sent]).await?;
+        }
+        tx.execute(&self.statements.remove, &[&positions]).await?;
+        tx.commit().await?;
+        Ok(positions.len())
+    }
+}

@@ -1,0 +1,16 @@
+//! The work done by Semel.
+
+use semel::{Backend, Endpoint, Host};
+
+use super::work::{Load, fresh, measured, note};
+use super::{Result, Sample};
+use crate::work::deposit;
+
+/// Runs the load through a host with two endpoints.
+pub(super) async fn run(server: &semel_servers::Postgres, load: Load) -> Result<Sample> {
+    let (schema, place) = fresh(server, load).await?;
+    let host = Host::new(Backend::in_one(place))
+        .endpoint(Endpoint::new("accounts").handle(deposit))
+        .endpoint(Endpoint::new("sink").handle(note));
+    measured(server, &schema, load, async { Ok(host.run_until_idle().await?) }).await
+}

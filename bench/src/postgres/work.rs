@@ -1,0 +1,141 @@
+//! The load, and how it is measured.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use semel::core::broker::{Destination, Outgoing, SendOutcome};
+use semel::core::{Broker as _, Envelope};
+use semel::postgres::{Options, Postgres};
+use semel::{Context, Message as _};
+
+use super::Sample;
+use crate::Result;
+use crate::work::{Account, Deposit, Deposited};
+
+/// One deposit in so many comes twice.
+const TWICE: usize = 20;
+
+/// How much work there is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Deposits that count.
+    pub(crate) messages: usize,
+    /// Accounts they are spread over.
+    pub(crate) accounts: usize,
+}
+
+/// The handler of what was sent.
+pub(crate) fn note(account: &mut Account, message: Deposited, _: &mut Context) {
+    account.balance_pence = account.balance_pence.max(message.balance_pence);
+    account.deposits += 1;
+}
+
+/// A fresh schema with the load in its queue.
+pub(crate) async fn fresh(
+    server: &semel_servers::Postgres,
+    load: Load,
+) -> Result<(String, Arc<Postgres>)> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let schema = format!("bench_{}", since.as_millis());
+    let options = Options { schema: schema.clone(), ..Options::default() };
+    let place = Arc::new(Postgres::connect_with(&server.address(), options).await?);
+    let numbers: Vec<usize> = (0..load.messages)
+        .flat_map(|number| std::iter::repeat_n(number, if number % TWICE == 0 { 2 } else { 1 }))
+        .collect();
+    for numbers in numbers.chunks(2_000) {
+        let messages = numbers.iter().map(|number| outgoing(*number, load.accounts));
+        for sent in place.send(messages.collect::<Result<_>>()?).await {
+            match sent {
+                SendOutcome::Sent => {}
+                SendOutcome::Refused(error) | SendOutcome::Unknown(error) => {
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+    server.run("CHECKPOINT")?;
+    Ok((schema, place))
+}
+
+fn outgoing(number: usize, accounts: usize) -> Result<Outgoing> {
+    let deposit = Deposit { account: format!("account-{}", number % accounts), pence: 5 };
+    let data = serde_json::to_vec(&deposit)?;
+    // Random-looking ids, as they are in production: they touch the inbox all over.
+    let id = semel::core::ids::derive(&["bench", &number.to_string()]).to_string();
+    let envelope = Envelope::new(id, "/bench", Deposit::TYPE, data);
+    let to = Destination::Endpoint("accounts".to_owned());
+    Ok(Outgoing { to, envelope, delay: Duration::ZERO })
+}
+
+/// Takes the figures of `work`, and fails unless the schema holds what it must have left.
+pub(crate) async fn measured<F: Future<Output = Result<()>>>(
+    server: &semel_servers::Postgres,
+    schema: &str,
+    load: Load,
+    work: F,
+) -> Result<Sample> {
+    server.run("SELECT pg_stat_statements_reset()")?;
+    let log = |server: &semel_servers::Postgres| -> Result<f64> {
+        Ok(server.run("SELECT pg_current_wal_insert_lsn() - '0/0'")?.parse()?)
+    };
+    let commits = |server: &semel_servers::Postgres| -> Result<f64> {
+        // Statistics of sessions reach the server's own a moment late.
+        std::thread::sleep(Duration::from_millis(1_200));
+        let sql = "SELECT xact_commit FROM pg_stat_database WHERE datname = 'postgres'";
+        Ok(server.run(sql)?.parse()?)
+    };
+    let (log_before, commits_before) = (log(server)?, commits(server)?);
+    let cpu_before = cpu_ticks()?;
+    let started = Instant::now();
+    work.await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let cpu = (cpu_ticks()? - cpu_before) / TICKS_PER_SECOND;
+    let statements: f64 = server.run("SELECT sum(calls) FROM pg_stat_statements")?.parse()?;
+    let sample = Sample {
+        deposits_per_second: load.messages as f64 / seconds,
+        statements_per_deposit: statements / load.messages as f64,
+        commits_per_deposit: (commits(server)? - commits_before) / load.messages as f64,
+        cpu_micros_per_deposit: cpu * 1e6 / load.messages as f64,
+        log_bytes_per_deposit: (log(server)? - log_before) / load.messages as f64,
+    };
+    check_books(server, schema, load)?;
+    Ok(sample)
+}
+
+/// What Linux counts processor time in, everywhere by now.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Processor time of this process and of every process of PostgreSQL, ended ones included.
+fn cpu_ticks() -> Result<f64> {
+    let own = std::process::id().to_string();
+    let mut ticks = 0.0;
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let name = entry.file_name();
+        let Some(process) = name.to_str().filter(|it| it.parse::<u32>().is_ok()) else { continue };
+        // It may have ended meanwhile.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { continue };
+        let Some((program, figures)) = stat.rsplit_once(") ") else { continue };
+        if process == own || program.contains("(postgres") {
+            let figures = figures.split(' ').skip(11).take(2);
+            ticks += figures.filter_map(|it| it.parse::<f64>().ok()).sum::<f64>();
+        }
+    }
+    Ok(ticks)
+}
+
+fn check_books(server: &semel_servers::Postgres, schema: &str, load: Load) -> Result<()> {
+    let count = |endpoint: &str| {
+        server.run(&format!(
+            "SELECT coalesce(sum((coalesce(s.j #> '{{state,json}}', s.j) ->> 'deposits')::bigint), 0) \
+             FROM {schema}.entity, LATERAL (SELECT convert_from(state, 'UTF8')::jsonb AS j) AS s \
+             WHERE endpoint = '{endpoint}'"
+        ))
+    };
+    let (deposits, notes) = (count("accounts")?, count("sink")?);
+    let left = server.run(&format!("SELECT count(*) FROM {schema}.queue"))?;
+    let expected = load.messages.to_string();
+    if deposits == expected && notes == expected && left == "0" {
+        return Ok(());
+    }
+    Err(format!("of {expected}: {deposits} deposits, {notes} notes, {left} left").into())
+}
