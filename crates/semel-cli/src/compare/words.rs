@@ -5,6 +5,8 @@ use semel_check::compare::{
     Calls, Compared, FaultClass, Growth, Kind, Numbers, Place, Size, Summary,
 };
 
+use crate::output::text::count;
+
 /// A short heading for a property.
 pub(super) const fn heading(property: Property) -> &'static str {
     match property {
@@ -64,10 +66,11 @@ pub(super) const MEANING: [&str; 5] = [
 /// The size of what was explored, as a sentence.
 pub(super) fn size(size: Size) -> String {
     format!(
-        "Worlds: one message and two workers with up to {} faults a run; two messages for one entity, \
+        "Worlds: one message and two workers with up to {} a run; two messages for one entity, \
          and two endpoints, with one less; where people act, one worker with one more. Up to {} states \
          each.",
-        size.faults, size.states_max
+        count(usize::try_from(size.faults).unwrap_or(usize::MAX), "fault"),
+        size.states_max
     )
 }
 

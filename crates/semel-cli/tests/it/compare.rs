@@ -83,6 +83,15 @@ fn the_page_is_well_formed_and_needs_nothing_from_elsewhere() {
     for foreign in ["<script", "<link", "<img", "src=", "@import", "url("] {
         assert!(!page.contains(foreign), "{foreign}");
     }
+    let values = |name: &str| -> Vec<String> {
+        let found = page.split(name).skip(1).filter_map(|rest| rest.split('"').next());
+        found.map(str::to_owned).collect()
+    };
+    let (leads, ids) = (values("href=\"#"), values(" id=\""));
+    assert!(leads.iter().any(|lead| lead == "inbox-table-AtMostOneStateChange"), "{leads:?}");
+    assert!(leads.iter().all(|lead| ids.contains(lead)), "{leads:?} {ids:?}");
+    // A browser opens what is closed around the aim of a link, not the aim itself.
+    assert!(page.contains("<details>") && !page.contains("<details id"), "{page}");
 }
 
 /// Every element is closed where it was opened, and nothing in a text looks like one.
