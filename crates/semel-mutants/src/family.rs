@@ -2,19 +2,15 @@
 // core's own, its private part is here. Included once for each family.
 
 use std::future::Future;
-use std::time::Duration;
 
 pub(super) use ::semel_core::protocols::{
-    Outcome, Parking, Places, Processed, Protocol, Step, Work, message_key,
+    Outcome, Parking, Places, Processed, Protocol, Step, WINDOW, Work, message_key,
 };
 
-use ::semel_core::broker::{Outgoing, SettleOutcome, Settlement};
-use ::semel_core::context::{Effect, outgoing};
+use ::semel_core::broker::{SettleOutcome, Settlement};
 use ::semel_core::handler::Decision;
 use ::semel_core::store::{ItemKey, Space};
-use ::semel_core::{Context, Envelope, StoreError, Timestamp};
-
-const WINDOW: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+use ::semel_core::{Context, Envelope, Timestamp};
 
 fn inbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
     ItemKey::new(Space::Inbox, endpoint, message_key(envelope))
@@ -27,16 +23,11 @@ fn outbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
 /// The private methods of a piece of work. Those of the core are not seen from here.
 trait Attempting {
     fn case(&self) -> case::Case<'_>;
-    fn decide(
-        &self,
-        state: Option<bytes::Bytes>,
-    ) -> impl Future<Output = Result<Decision, Outcome>> + Send;
     fn decide_at(
         &self,
         state: Option<bytes::Bytes>,
         at: Timestamp,
     ) -> impl Future<Output = Result<Decision, Outcome>> + Send;
-    fn messages(&self, effects: Vec<Effect>) -> Result<Vec<Outgoing>, StoreError>;
     fn settle(
         &self,
         settlement: Settlement,
@@ -50,10 +41,6 @@ impl Attempting for Work<'_> {
         case::Case { endpoint, envelope, entity, places }
     }
 
-    async fn decide(&self, state: Option<bytes::Bytes>) -> Result<Decision, Outcome> {
-        self.decide_at(state, self.places.clock.now()).await
-    }
-
     async fn decide_at(
         &self,
         state: Option<bytes::Bytes>,
@@ -63,12 +50,6 @@ impl Attempting for Work<'_> {
         let scope = format!("{}\n{}", self.endpoint, message_key(self.envelope));
         let context = Context::new(scope, at);
         self.handler.run(state, context).await.map_err(Outcome::HandlerFailed)
-    }
-
-    fn messages(&self, effects: Vec<Effect>) -> Result<Vec<Outgoing>, StoreError> {
-        let messages = outgoing(self.endpoint, self.envelope, effects, self.places.clock.now());
-        pending::check_sizes(self.places.broker, &messages)?;
-        Ok(messages)
     }
 
     async fn settle(&self, settlement: Settlement, outcome: Outcome) -> Outcome {

@@ -36,7 +36,7 @@ impl BrokerWindow {
         let (state, messages) = kit::decide(work, state).await?;
 
         work.begin(Step::CommitState);
-        kit::write(work.places, vec![kit::to_put_entity(work, state, expect)]).await?;
+        work.places.write(vec![kit::to_put_entity(work, state, expect)]).await?;
 
         work.begin(Step::Dispatch);
         for message in messages {
@@ -49,7 +49,7 @@ impl BrokerWindow {
     async fn admits(&self, work: &Work<'_>) -> Result<bool, Outcome> {
         let message = format!("{} received", message_key(work.envelope));
         let copy = kit::copy_of(work).to_owned();
-        match kit::write(work.places, vec![self.to_remember(work, &message, &copy)]).await {
+        match work.places.write(vec![self.to_remember(work, &message, &copy)]).await {
             Ok(_) => Ok(true),
             Err(Outcome::Conflict) => {
                 let known = work.places.store.read(&memory_key(work, &message)).await?;
@@ -63,7 +63,7 @@ impl BrokerWindow {
     async fn send(&self, work: &Work<'_>, message: Outgoing) -> Result<(), Outcome> {
         let id = message_key(&message.envelope);
         let changes = vec![self.to_remember(work, &id, "sent"), Change::Enqueue(message)];
-        match kit::write(work.places, changes).await {
+        match work.places.write(changes).await {
             Ok(_) | Err(Outcome::Conflict) => Ok(()),
             Err(outcome) => Err(outcome),
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use semel_core::protocols::{Outcome, Step, Work};
+use semel_core::protocols::{Kept, Outcome, Step, Work};
 use semel_core::store::{Change, Expect, Keep, Version};
 use serde::{Deserialize, Serialize};
 
-use super::kit::{self, Kept};
+use super::kit;
 
 /// A model of idempotency keys, not for use: the key is stored as *in progress* before the work and
 /// with the response after it. Whoever comes with a key in progress is sent away, whoever comes with
@@ -47,7 +47,7 @@ impl IdempotencyKey {
             Ok(messages) => messages,
             Err(outcome @ (Outcome::Conflict | Outcome::HandlerFailed(_))) => {
                 let (key, expect) = (kit::inbox_key(work), Expect::Version(key));
-                kit::write(work.places, vec![Change::Delete { key, expect }]).await?;
+                work.places.write(vec![Change::Delete { key, expect }]).await?;
                 return Err(outcome);
             }
             Err(outcome) => return Err(outcome),
@@ -63,8 +63,8 @@ impl IdempotencyKey {
         let (state, expect) = kit::load(work).await?;
         let (state, messages) = kit::decide(work, state).await?;
         work.begin(Step::CommitState);
-        kit::write(work.places, vec![kit::to_put_entity(work, state, expect)]).await?;
-        Kept::all(&messages)
+        work.places.write(vec![kit::to_put_entity(work, state, expect)]).await?;
+        Ok(Kept::all(&messages)?)
     }
 
     async fn put(
@@ -75,13 +75,12 @@ impl IdempotencyKey {
     ) -> Result<Version, Outcome> {
         let (key, value) = (kit::inbox_key(work), kit::bytes(record)?);
         let put = Change::Put { key, value, expect, keep: Keep::For(self.keep) };
-        let versions = kit::write(work.places, vec![put]).await?;
+        let versions = work.places.write(vec![put]).await?;
         versions.into_iter().flatten().next().ok_or(Outcome::Conflict)
     }
 }
 
 async fn dispatch(work: &Work<'_>, messages: &[Kept]) -> Result<(), Outcome> {
     work.begin(Step::Dispatch);
-    let messages = messages.iter().map(Kept::outgoing).collect::<Result<_, _>>()?;
-    kit::send(work.places.broker, messages).await
+    work.places.dispatch(Kept::outgoing(messages)?).await
 }

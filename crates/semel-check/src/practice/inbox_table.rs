@@ -30,10 +30,10 @@ impl InboxTable {
         let (state, messages) = kit::decide(work, state).await?;
 
         work.begin(Step::CommitState);
-        kit::write(work.places, vec![kit::to_put_entity(work, state, expect)]).await?;
+        work.places.write(vec![kit::to_put_entity(work, state, expect)]).await?;
 
         work.begin(Step::Dispatch);
-        kit::send(work.places.broker, messages).await?;
+        work.places.dispatch(messages).await?;
 
         work.begin(Step::CheckInbox);
         let remember = Change::Put {
@@ -42,7 +42,7 @@ impl InboxTable {
             expect: Expect::Anything,
             keep: Keep::For(self.window),
         };
-        kit::write(work.places, vec![remember]).await?;
+        work.places.write(vec![remember]).await?;
         Ok(work.ack(Outcome::Processed).await)
     }
 }

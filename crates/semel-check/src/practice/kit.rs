@@ -1,53 +1,14 @@
 //! What the models share: steps of one call. A step that ends its attempt is an error, and the error
 //! is the outcome.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use semel_core::broker::{Destination, Outgoing, SendOutcome, SettleOutcome, Settlement};
-use semel_core::context::outgoing;
-use semel_core::envelope::json;
+use semel_core::StoreError;
+use semel_core::broker::{Outgoing, SettleOutcome, Settlement};
 use semel_core::operator::DeadLetter;
 use semel_core::protocols::{Outcome, Places, Step, Work, message_key};
-use semel_core::store::{
-    Change, Expect, Item, ItemKey, Keep, Space, Trouble, Version, WriteOutcome,
-};
-use semel_core::{Broker, StoreError};
+use semel_core::store::{Change, Expect, Item, ItemKey, Keep, Space, Trouble};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-/// A message inside a record.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
-    /// The endpoint that receives it; absent for a message to all subscribers.
-    to: Option<String>,
-    delay_ms: u64,
-    envelope: Box<RawValue>,
-}
-
-impl Kept {
-    pub(super) fn all(messages: &[Outgoing]) -> Result<Vec<Self>, Outcome> {
-        messages.iter().map(Self::of).collect()
-    }
-
-    fn of(message: &Outgoing) -> Result<Self, Outcome> {
-        let to = match &message.to {
-            Destination::Endpoint(name) => Some(name.clone()),
-            Destination::Subscribers => None,
-        };
-        let delay_ms = u64::try_from(message.delay.as_millis()).unwrap_or(u64::MAX);
-        let envelope = serde_json::from_slice(&json::encode(&message.envelope));
-        Ok(Self { to, delay_ms, envelope: envelope.map_err(|error| unreadable(&error))? })
-    }
-
-    pub(super) fn outgoing(&self) -> Result<Outgoing, Outcome> {
-        let envelope =
-            json::decode(self.envelope.get().as_bytes()).map_err(|error| unreadable(&error))?;
-        let to = self.to.clone().map_or(Destination::Subscribers, Destination::Endpoint);
-        Ok(Outgoing { to, envelope, delay: Duration::from_millis(self.delay_ms) })
-    }
-}
 
 /// The document that an item holds.
 pub(super) fn read<D: DeserializeOwned>(item: &Item) -> Result<D, Outcome> {
@@ -88,41 +49,13 @@ pub(super) async fn decide(
     work: &Work<'_>,
     state: Option<Bytes>,
 ) -> Result<(Bytes, Vec<Outgoing>), Outcome> {
-    work.begin(Step::RunHandler);
-    let decision = work.handler.run(state, work.context()).await.map_err(Outcome::HandlerFailed)?;
-    let now = work.places.clock.now();
-    Ok((decision.state, outgoing(work.endpoint, work.envelope, decision.effects, now)))
+    let decision = work.decide(state).await?;
+    Ok((decision.state, work.messages(decision.effects)?))
 }
 
 /// The change that puts the entity.
 pub(super) fn to_put_entity(work: &Work<'_>, state: Bytes, expect: Expect) -> Change {
     Change::Put { key: work.entity_key(), value: state, expect, keep: Keep::Always }
-}
-
-/// Makes changes at once; tells the new version of each item.
-pub(super) async fn write(
-    places: Places<'_>,
-    changes: Vec<Change>,
-) -> Result<Vec<Option<Version>>, Outcome> {
-    match places.store.write(changes).await {
-        WriteOutcome::Applied(versions) => Ok(versions),
-        WriteOutcome::Conflict(_) => Err(Outcome::Conflict),
-        WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => Err(error.into()),
-    }
-}
-
-/// Sends messages; all of them, or it is to be done again.
-pub(super) async fn send(broker: &dyn Broker, messages: Vec<Outgoing>) -> Result<(), Outcome> {
-    if messages.is_empty() {
-        return Ok(());
-    }
-    for sent in broker.send(messages).await {
-        match sent {
-            SendOutcome::Sent => {}
-            SendOutcome::Unknown(error) | SendOutcome::Refused(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// Where a model remembers a message.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use semel_core::StoreError;
-use semel_core::protocols::{Outcome, Places, Step, Work, message_key};
+use semel_core::protocols::{Kept, Outcome, Places, Step, Work, message_key};
 use semel_core::store::{Change, Expect, Item, ItemKey, Keep, Page, Space};
 use serde::{Deserialize, Serialize};
 
-use super::kit::{self, Kept};
+use super::kit;
 
 /// How many rows the relay reads in one go.
 const PAGE: usize = 100;
@@ -65,18 +65,17 @@ impl SweptOutbox {
             let key = ItemKey::new(Space::Outbox, work.endpoint, name);
             changes.push(self.to_put(key, &Row::Unsent(Kept::all(&messages)?), Expect::Absent)?);
         }
-        kit::write(work.places, changes).await?;
+        work.places.write(changes).await?;
         Ok(work.ack(Outcome::Processed).await)
     }
 
     /// Sends the messages of a row, and marks it.
     async fn relay(&self, places: Places<'_>, row: &Item) -> Result<usize, Outcome> {
         let Row::Unsent(messages) = kit::read(row)? else { return Ok(0) };
-        let outgoing = messages.iter().map(Kept::outgoing).collect::<Result<_, _>>()?;
-        kit::send(places.broker, outgoing).await?;
+        places.dispatch(Kept::outgoing(&messages)?).await?;
         let expect = Expect::Version(row.version.clone());
         let mark = self.to_put(row.key.clone(), &Row::Sent, expect)?;
-        kit::write(places, vec![mark]).await?;
+        places.write(vec![mark]).await?;
         Ok(messages.len())
     }
 

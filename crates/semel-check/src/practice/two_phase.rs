@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join;
-use semel_core::protocols::{Outcome, Places, Step, Work};
+use semel_core::protocols::{Kept, Outcome, Places, Step, Work};
 use semel_core::store::{Change, Expect, Item, ItemKey, Keep, Page, Space, Version};
 use semel_core::{StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::BROKER;
-use super::kit::{self, Kept};
+use super::kit;
 
 /// How many transactions recovery looks at in one go.
 const PAGE: usize = 100;
@@ -142,7 +142,7 @@ const ABORT: &str = "abort";
 async fn decide(places: Places<'_>, key: ItemKey, decision: &'static str) -> Result<(), Outcome> {
     let value = Bytes::from_static(decision.as_bytes());
     let put = Change::Put { key, value, expect: Expect::Absent, keep: Keep::For(LOG) };
-    kit::write(places, vec![put]).await.map(drop)
+    places.write(vec![put]).await.map(drop)
 }
 
 /// Ends what a coordinator left: as it was decided, or else by giving it up.
@@ -163,7 +163,7 @@ async fn recover(endpoint: &str, places: Places<'_>, item: &Item) -> Result<(), 
         }
     }
     if decision.is_none_or(|decision| decision.value != COMMIT) {
-        return kit::write(places, vec![delete(&handle)]).await.map(drop);
+        return places.write(vec![delete(&handle)]).await.map(drop);
     }
     match left.transaction {
         Some(_) => commit_at_broker(endpoint, places, &handle, &left).await,
@@ -188,7 +188,7 @@ async fn commit_at_store(
             .map_or(Expect::Absent, |version| Expect::Version(Version::new(version))),
         keep: Keep::Always,
     };
-    kit::write(places, vec![put, delete(lock)]).await.map(drop)
+    places.write(vec![put, delete(lock)]).await.map(drop)
 }
 
 /// The broker makes the messages visible and forgets the delivery.
@@ -205,10 +205,8 @@ async fn commit_at_broker(
         keep: Keep::For(LOG),
     };
     let mut changes = vec![delete(staged), consume];
-    for message in &of.messages {
-        changes.push(Change::Enqueue(message.outgoing()?));
-    }
-    kit::write(places, changes).await.map(drop)
+    changes.extend(Kept::outgoing(&of.messages)?.into_iter().map(Change::Enqueue));
+    places.write(changes).await.map(drop)
 }
 
 async fn is_as_it_was(
@@ -232,14 +230,14 @@ async fn prepare(
     let put = Change::Put { key: key.clone(), value, expect: Expect::Absent, keep: Keep::Always };
     let is_absent = |key| Change::Delete { key, expect: Expect::Absent };
     let changes = [put].into_iter().chain(unless.map(is_absent)).collect();
-    let versions = kit::write(places, changes).await?;
+    let versions = places.write(changes).await?;
     let version = versions.into_iter().flatten().next().ok_or(Outcome::Conflict)?;
     Ok((key, version))
 }
 
 /// A vote against: the row is open again.
 async fn give_up(places: Places<'_>, lock: &(ItemKey, Version)) -> Result<(), Outcome> {
-    kit::write(places, vec![delete(lock)]).await.map(drop)
+    places.write(vec![delete(lock)]).await.map(drop)
 }
 
 fn raw(state: &[u8]) -> Result<Box<RawValue>, Outcome> {

@@ -6,7 +6,7 @@ use super::grant::Right;
 use super::{Outcome, Parking, Places, Step, WINDOW, message_key, pending};
 use crate::broker::{Outgoing, SettleOutcome, Settlement};
 use crate::operator::DeadLetter;
-use crate::store::{Change, ItemKey, Space, Trouble, Version, WriteOutcome};
+use crate::store::{Change, ItemKey, Space, Trouble, Version};
 use crate::{Envelope, Store, StoreError};
 
 /// A message at its receiver, with the entity it is for.
@@ -58,11 +58,8 @@ impl<'a> Case<'a> {
 
     /// Makes one change; tells the version it left.
     pub(super) async fn write(&self, change: Change) -> Result<Option<Version>, Outcome> {
-        match self.store().write(vec![change]).await {
-            WriteOutcome::Applied(versions) => Ok(versions.into_iter().next().flatten()),
-            WriteOutcome::Conflict(_) => Err(Outcome::Conflict),
-            WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => Err(error.into()),
-        }
+        let versions = self.places.write(vec![change]).await?;
+        Ok(versions.into_iter().next().flatten())
     }
 
     /// Sends messages of a committed attempt; all of them, or it is to be done again.

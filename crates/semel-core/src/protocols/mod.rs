@@ -30,6 +30,7 @@ pub use grant::grant;
 pub use inbox::Inbox;
 pub use outbox::Outbox;
 pub use outbox_inbox::OutboxInbox;
+pub use pending::Kept;
 pub use replay::Replay;
 pub use token::Token;
 pub use transactional::Transactional;
@@ -43,12 +44,14 @@ use crate::broker::{
 use crate::context::{Context, Effect, outgoing};
 use crate::handler::{BoxFuture, Decision};
 use crate::operator::DeadLetter;
-use crate::store::{ItemKey, QueueHome, Space, StoreLimits, Trouble};
+use crate::store::{
+    Change, ItemKey, QueueHome, Space, StoreLimits, Trouble, Version, WriteOutcome,
+};
 use crate::{Broker, Clock, Entropy, Envelope, Failure, Property, Store, StoreError, Timestamp};
 
 /// How long windows remember, where nobody says otherwise: seven days. It is longer than a weekend
 /// without a person, and longer than most brokers keep a message.
-const WINDOW: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub const WINDOW: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The names of the steps that protocols are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +106,25 @@ pub struct Places<'a> {
     pub entropy: &'a dyn Entropy,
 }
 
+impl Places<'_> {
+    /// Makes all `changes` or none, and tells the version that each left. A condition that did not hold
+    /// is a [`Conflict`](Outcome::Conflict); after an outcome that nobody knows it proves nothing, so
+    /// read again before you act on it.
+    pub async fn write(&self, changes: Vec<Change>) -> Result<Vec<Option<Version>>, Outcome> {
+        match self.store.write(changes).await {
+            WriteOutcome::Applied(versions) => Ok(versions),
+            WriteOutcome::Conflict(_) => Err(Outcome::Conflict),
+            WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends the messages of a committed attempt: all of them, or it is to be done again. What the
+    /// broker refuses is not given up, for the state that justifies it is there.
+    pub async fn dispatch(&self, messages: Vec<Outgoing>) -> Result<(), Outcome> {
+        Ok(pending::dispatch(self.broker, messages).await?)
+    }
+}
+
 /// One delivery to process.
 pub struct Work<'a> {
     /// The receiving endpoint.
@@ -146,8 +168,8 @@ impl Work<'_> {
         self.case().begin(step);
     }
 
-    /// Runs the handler on a state.
-    async fn decide(&self, state: Option<Bytes>) -> Result<Decision, Outcome> {
+    /// Runs the handler on a state, and marks the step [`RunHandler`](Step::RunHandler) by itself.
+    pub async fn decide(&self, state: Option<Bytes>) -> Result<Decision, Outcome> {
         self.decide_at(state, self.places.clock.now()).await
     }
 
@@ -157,8 +179,11 @@ impl Work<'_> {
         self.handler.run(state, self.context_at(at)).await.map_err(Outcome::HandlerFailed)
     }
 
-    /// The messages that an attempt wants to be sent, none of which the broker would refuse.
-    fn messages(&self, effects: Vec<Effect>) -> Result<Vec<Outgoing>, StoreError> {
+    /// The messages that an attempt wants to be sent, under the ids that every attempt gives them.
+    ///
+    /// # Errors
+    /// The broker would refuse one of them as too large. Committed all the same, it could never be sent.
+    pub fn messages(&self, effects: Vec<Effect>) -> Result<Vec<Outgoing>, StoreError> {
         let messages = outgoing(self.endpoint, self.envelope, effects, self.places.clock.now());
         pending::check_sizes(self.places.broker, &messages)?;
         Ok(messages)
@@ -323,7 +348,8 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
         Ok(0)
     }
 
-    /// Removes a dead letter for good, such that no copy of it is processed later.
+    /// Removes a dead letter for good, such that no copy of it is processed later: records it as
+    /// processed first. That done, [`AtLeastOnce`] removes it.
     async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome;
 }
 

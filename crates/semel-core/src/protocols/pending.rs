@@ -118,9 +118,27 @@ pub(super) async fn clear(
     }
 }
 
-/// A message that was written down.
+/// A message that was written down, inside what a protocol keeps.
+///
+/// It is written with the state that justifies it, and sent once that is durable.
+///
+/// ```
+/// use std::time::Duration;
+/// use semel_core::Envelope;
+/// use semel_core::broker::{Destination, Outgoing};
+/// use semel_core::protocols::Kept;
+///
+/// let envelope = Envelope::new("17", "/orders", "order.placed", br#"{"total":3}"#.as_slice());
+/// let to = Destination::Endpoint("bills".to_owned());
+/// let messages = [Outgoing { to, envelope, delay: Duration::ZERO }];
+///
+/// let books = serde_json::to_string(&Kept::all(&messages)?)?;
+/// let kept: Vec<Kept> = serde_json::from_str(&books)?;
+/// assert_eq!(Kept::outgoing(&kept)?, messages);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub struct Kept {
     /// The endpoint; absent for a message to all subscribers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) to: Option<String>,
@@ -135,7 +153,10 @@ fn is_zero(number: &u64) -> bool {
 
 impl Kept {
     /// Writes messages down.
-    pub(super) fn all(messages: &[Outgoing]) -> Result<Vec<Self>, StoreError> {
+    ///
+    /// # Errors
+    /// An envelope cannot be written as JSON.
+    pub fn all(messages: &[Outgoing]) -> Result<Vec<Self>, StoreError> {
         messages.iter().map(Self::one).collect()
     }
 
@@ -151,7 +172,10 @@ impl Kept {
     }
 
     /// The messages as they were.
-    pub(super) fn outgoing(kept: &[Self]) -> Result<Vec<Outgoing>, StoreError> {
+    ///
+    /// # Errors
+    /// One of them was changed, or written by a newer version.
+    pub fn outgoing(kept: &[Self]) -> Result<Vec<Outgoing>, StoreError> {
         kept.iter().map(Self::to_outgoing).collect()
     }
 
