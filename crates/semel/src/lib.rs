@@ -11,6 +11,8 @@ pub use semel_check as check;
 pub use semel_core as core;
 pub use semel_core::broker::DeadReason;
 pub use semel_core::designs;
+#[doc(no_inline)]
+pub use semel_core::protocols;
 pub use semel_core::protocols::{AtLeastOnce, Transactional};
 pub use semel_core::retry::RetryPolicy;
 pub use semel_core::{

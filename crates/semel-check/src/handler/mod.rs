@@ -22,7 +22,8 @@ const DEPTH: usize = 3;
 /// How long one run may take, at first.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks about one handler, without protocol or store.
+/// Asks about one handler, without protocol or store. What comes of messages of several types in
+/// another order, a [`World`](crate::World) shows.
 ///
 /// ```
 /// use semel_core::{Context, Message};
