@@ -1,5 +1,6 @@
 //! What a handler may declare.
 
+use std::any::Any;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,13 +97,37 @@ pub struct Context {
     minted: usize,
     effects: Vec<Effect>,
     broken: Option<Failure>,
+    lent: Lent,
+}
+
+/// What a protocol lends to the handler for one attempt.
+#[derive(Default)]
+struct Lent(Option<Box<dyn Any + Send + Sync>>);
+
+impl std::fmt::Debug for Lent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "something" } else { "nothing" })
+    }
 }
 
 impl Context {
     /// The context of one attempt. `scope` names the message for its endpoint: identities that the
     /// handler mints are derived from it.
     pub fn new(scope: String, now: Timestamp) -> Self {
-        Self { scope, now, minted: 0, effects: Vec::new(), broken: None }
+        Self { scope, now, minted: 0, effects: Vec::new(), broken: None, lent: Lent::default() }
+    }
+
+    /// The same with something of the protocol's for the handler to use during this attempt: a
+    /// transaction that is open, for example.
+    #[must_use]
+    pub fn lend<T: Any + Send + Sync>(mut self, what: T) -> Self {
+        self.lent = Lent(Some(Box::new(what)));
+        self
+    }
+
+    /// What the protocol lent, if it lent such a thing.
+    pub fn lent<T: Any + Send + Sync>(&mut self) -> Option<&mut T> {
+        self.lent.0.as_mut()?.downcast_mut()
     }
 
     /// The time of this attempt. Handlers read no other clock.

@@ -54,11 +54,13 @@ mod group;
 mod lane;
 mod operator;
 mod options;
+mod own_tables;
 mod place;
 mod queue;
 mod read;
 mod row;
 mod schema;
+mod send;
 mod session;
 mod store;
 mod tables;
@@ -75,7 +77,10 @@ use semel_core::store::{ItemKey, Trouble, WriteOutcome};
 use tokio::task::JoinHandle;
 
 pub use options::{Options, Tables, Wake};
+pub use own_tables::{InTransaction, SqlError, Transaction, transaction};
 pub use schema::{grant_sql, tables_sql};
+pub use send::Sender;
+pub use tokio_postgres;
 
 use bells::Bells;
 use lane::Lane;
@@ -111,9 +116,12 @@ impl Postgres {
     /// Opens a database with options of its own.
     pub async fn connect_with(address: &str, options: Options) -> Result<Self, StoreError> {
         let way = Way::new(address, &options)?;
-        let pool = pool(&way, &options)?;
-        let place = way.place.clone();
-        let server = Server { pool, place, answer_wait: options.answer_wait };
+        let server = Server {
+            pool: pool(&way, &options)?,
+            handlers: pool(&way, &options)?,
+            place: way.place.clone(),
+            answer_wait: options.answer_wait,
+        };
         let schema = format!("\"{}\"", options.schema);
         let client = server.client("connect").await?;
         schema::prepare(&way.place, &client, &schema, options.tables).await?;

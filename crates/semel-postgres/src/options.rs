@@ -42,7 +42,8 @@ pub struct Options {
     pub schema: String,
     /// What to do where the tables are missing or of an older version.
     pub tables: Tables,
-    /// The most connections at a time; listening takes one more.
+    /// The most connections at a time for Semel's own work; as many more for handlers that take
+    /// their transaction (see [`InTransaction`](crate::InTransaction)), and one for listening.
     pub connections_max: usize,
     /// How long to wait for a connection, and for an answer, before the outcome counts as unknown.
     pub answer_wait: Duration,

@@ -39,7 +39,7 @@ pub(crate) enum Kind {
 
 /// For tables that grow and shrink faster than anybody counts their rows, only plans that go by an
 /// index are good, however few rows there seem to be.
-const PLANS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+pub(crate) const PLANS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
     SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'";
 
 impl Kind {
@@ -64,6 +64,9 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) pool: Pool,
+    /// Connections for transactions in which handlers run. They are apart, so that one that waits
+    /// for Semel's own work never holds what that work waits for.
+    pub(crate) handlers: Pool,
     /// The place as errors name it.
     pub(crate) place: String,
     pub(crate) answer_wait: Duration,
@@ -90,9 +93,10 @@ impl Server {
         asks: &[Ask],
     ) -> Result<Answers, Fault> {
         let client = self.client(operation).await.map_err(surely)?;
-        let talk = self.talk(operation, &client, kind, first, asks);
+        let begin = format!("{}; {first}", kind.begin());
+        let talk = talk(&client, &begin, asks, kind.end());
         match tokio::time::timeout(self.answer_wait, talk).await {
-            Ok(result) => result,
+            Ok(result) => result.map_err(|(_, error)| error::fault(&self.place, operation, &error)),
             Err(_) => {
                 // Whatever it still does, nobody shall continue there.
                 drop(Object::take(client));
@@ -104,52 +108,24 @@ impl Server {
         }
     }
 
-    async fn talk(
+    /// A connection for Semel's own work.
+    pub(crate) async fn client(&self, operation: &'static str) -> Result<Object, StoreError> {
+        self.connection(&self.pool, operation).await
+    }
+
+    /// A connection for a transaction in which a handler runs.
+    pub(crate) async fn handlers_client(
         &self,
         operation: &'static str,
-        client: &Object,
-        kind: Kind,
-        first: &str,
-        asks: &[Ask],
-    ) -> Result<Answers, Fault> {
-        let mut statements: Vec<Statement> = Vec::with_capacity(asks.len());
-        for ask in asks {
-            let prepared = client.prepare_cached(&ask.sql).await;
-            let prepared = prepared
-                .map_err(|error| surely(error::translate(&self.place, operation, &error)))?;
-            statements.push(prepared);
-        }
-        let begin = format!("{}; {first}", kind.begin());
-        let parameters: Vec<Vec<&(dyn ToSql + Sync)>> =
-            asks.iter().map(|ask| ask.parameters.iter().map(|it| &**it as _).collect()).collect();
-        let mut calls: Vec<Call<'_>> =
-            vec![Box::pin(async { client.simple_query(&begin).await.map(Got::Text) })];
-        for (statement, parameters) in statements.iter().zip(&parameters) {
-            calls
-                .push(Box::pin(async { client.query(statement, parameters).await.map(Got::Rows) }));
-        }
-        calls.push(Box::pin(async { client.simple_query(kind.end()).await.map(Got::Text) }));
-
-        let mut number = None;
-        let mut rows = Vec::with_capacity(asks.len());
-        // The first error tells; those after it only follow from it. That includes the end of the
-        // transaction, which succeeds as a roll-back where a statement failed.
-        for (at, got) in in_order(calls).await.into_iter().enumerate() {
-            match got.map_err(|error| error::fault(&self.place, operation, &error))? {
-                Got::Text(messages) if at == 0 => number = read_number(&messages),
-                Got::Text(_) => {}
-                Got::Rows(found) => rows.push(found),
-            }
-        }
-        Ok(Answers { number, rows })
+    ) -> Result<Object, StoreError> {
+        self.connection(&self.handlers, operation).await
     }
 
-    /// A connection for whoever needs more than one round trip.
-    pub(crate) async fn client(&self, operation: &'static str) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(|error| error::no_connection(&self.place, operation, &error))
+    async fn connection(&self, pool: &Pool, operation: &'static str) -> Result<Object, StoreError> {
+        pool.get().await.map_err(|error| error::no_connection(&self.place, operation, &error))
     }
 
-    fn no_answer(&self, operation: &'static str) -> StoreError {
+    pub(crate) fn no_answer(&self, operation: &'static str) -> StoreError {
         let reason = format!("no answer within {} s", self.answer_wait.as_secs());
         let help = "Look at the server and the way there; work goes on by itself.";
         error::new(&self.place, Trouble::Unavailable, operation, reason, help)
@@ -160,9 +136,56 @@ fn surely(error: StoreError) -> Fault {
     Fault::Failed { error, certainty: Certainty::NotApplied }
 }
 
+/// How far a conversation came that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// Its statements.
+    Statements,
+    /// Its end.
+    End,
+}
+
+/// Sends a beginning, statements and an end at once, and returns what they brought.
+///
+/// The first error tells; those after it only follow from it. That includes the end of a transaction,
+/// which succeeds as a roll-back where a statement failed.
+pub(crate) async fn talk(
+    client: &Object,
+    begin: &str,
+    asks: &[Ask],
+    end: &str,
+) -> Result<Answers, (Reached, tokio_postgres::Error)> {
+    let in_statements = |error| (Reached::Statements, error);
+    let mut statements: Vec<Statement> = Vec::with_capacity(asks.len());
+    for ask in asks {
+        statements.push(client.prepare_cached(&ask.sql).await.map_err(in_statements)?);
+    }
+    let parameters: Vec<Vec<&(dyn ToSql + Sync)>> =
+        asks.iter().map(|ask| ask.parameters.iter().map(|it| &**it as _).collect()).collect();
+    let mut calls: Vec<Call<'_>> = Vec::with_capacity(asks.len() + 2);
+    calls.push(Box::pin(async { client.simple_query(begin).await.map(Got::Begun) }));
+    for (statement, parameters) in statements.iter().zip(&parameters) {
+        calls.push(Box::pin(async { client.query(statement, parameters).await.map(Got::Rows) }));
+    }
+    if !end.is_empty() {
+        calls.push(Box::pin(async { client.simple_query(end).await.map(|_| Got::Ended) }));
+    }
+    let mut answers = Answers { number: None, rows: Vec::with_capacity(asks.len()) };
+    for (at, got) in in_order(calls).await.into_iter().enumerate() {
+        let reached = if at > asks.len() { Reached::End } else { Reached::Statements };
+        match got.map_err(|error| (reached, error))? {
+            Got::Begun(messages) => answers.number = read_number(&messages),
+            Got::Rows(found) => answers.rows.push(found),
+            Got::Ended => {}
+        }
+    }
+    Ok(answers)
+}
+
 enum Got {
-    Text(Vec<SimpleQueryMessage>),
+    Begun(Vec<SimpleQueryMessage>),
     Rows(Vec<Row>),
+    Ended,
 }
 
 type Call<'a> = Pin<Box<dyn Future<Output = Result<Got, tokio_postgres::Error>> + Send + 'a>>;

@@ -25,7 +25,7 @@ const PURGE_MAX: i64 = 5_000;
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// The channel on which a schema's processes hear of new messages. The name is not quoted.
-fn channel(schema: &str) -> String {
+pub(crate) fn channel(schema: &str) -> String {
     format!("semel_{}", schema.trim_matches('"'))
 }
 

@@ -258,18 +258,23 @@ pub(crate) fn refusal(place: &Place, changes: &[Change]) -> Option<StoreError> {
 
 /// Why a message can never be queued.
 pub(crate) fn message_refusal(place: &Place, message: &Outgoing) -> Option<StoreError> {
+    message_refusal_at(&place.server.place, message)
+}
+
+/// The same for whoever has only the place's name.
+pub(crate) fn message_refusal_at(place: &str, message: &Outgoing) -> Option<StoreError> {
     let envelope = &message.envelope;
     let size = envelope.size();
     let kind = &envelope.kind;
     if size > BYTES_MAX {
         let reason = format!("a `{kind}` takes {size} bytes, the limit is {BYTES_MAX}");
         let help = "Store or send less in one piece.";
-        return Some(error::new(&place.server.place, Trouble::TooLarge, "send", reason, help));
+        return Some(error::new(place, Trouble::TooLarge, "send", reason, help));
     }
     if texts(envelope).any(has_nul) {
         let reason = format!("an attribute of a `{kind}` holds a NUL character");
         let help = "PostgreSQL keeps no such text: mend what the message is made of.";
-        return Some(error::new(&place.server.place, Trouble::Unsupported, "send", reason, help));
+        return Some(error::new(place, Trouble::Unsupported, "send", reason, help));
     }
     None
 }

@@ -198,6 +198,12 @@ impl Work<'_> {
         }
     }
 
+    /// Ends a token that the message came with. To be called before a commit that settles the
+    /// delivery by itself.
+    pub async fn drop_token(&self) -> Result<(), Outcome> {
+        self.case().drop_token().await
+    }
+
     /// Settles the delivery, and says what that makes of `outcome`.
     async fn settle(&self, settlement: Settlement, outcome: Outcome) -> Outcome {
         self.begin(Step::Settle);
@@ -378,7 +384,7 @@ pub fn by_name(name: &str) -> Option<Arc<dyn Protocol>> {
 }
 
 /// Where a protocol with an inbox remembers that a message was processed.
-fn inbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
+pub fn inbox_key(endpoint: &str, envelope: &Envelope) -> ItemKey {
     ItemKey::new(Space::Inbox, endpoint, message_key(envelope))
 }
 

@@ -95,7 +95,7 @@ impl Protocol for Transactional {
 
         // The commit settles the delivery: whatever the message came with ends before.
         if work.places.queue == QueueHome::Inside
-            && let Err(outcome) = work.case().drop_token().await
+            && let Err(outcome) = work.drop_token().await
         {
             return outcome;
         }

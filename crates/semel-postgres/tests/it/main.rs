@@ -1,6 +1,13 @@
 //! Tests on a real server: `cargo xtask test` starts one, `cargo xtask servers` does so by hand.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 mod contract;
+mod own_tables;
 mod rig;
+mod senders;
