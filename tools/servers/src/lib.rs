@@ -16,6 +16,7 @@ mod daemon;
 mod nats;
 mod packages;
 mod postgres;
+mod proxy;
 mod rabbit;
 
 use std::collections::hash_map::RandomState;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 pub use nats::Nats;
 pub use packages::install_missing;
 pub use postgres::{Durability, Postgres};
+pub use proxy::{Cut, Framing, Proxy};
 pub use rabbit::Rabbit;
 
 /// The first of the ports that servers get, and how many there are.

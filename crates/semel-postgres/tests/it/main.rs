@@ -8,6 +8,7 @@
 )]
 
 mod contract;
+mod cuts;
 mod own_tables;
 mod rig;
 mod senders;
