@@ -5,12 +5,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use semel_core::broker::{DeadReason, Destination};
+use semel_core::envelope::TOKEN;
 use semel_core::store::Space;
 use semel_core::{Endpoint, Property};
 
 use crate::model::Model;
 use crate::monitor::{Visible, Wrote};
-use crate::parts::{DeadReasonKey, Fate, Queued, Record};
+use crate::parts::{Carried, DeadReasonKey, Fate, Queued, Record};
 use crate::quiet;
 use crate::state::State;
 use crate::tag::{Declared, Mark, WroteObject};
@@ -461,6 +462,7 @@ fn garbage(model: &Model, state: &State) -> Option<Violation> {
             && space != Space::Entity
             && !model.keeps.contains(&space)
             && !is_given(model, record)
+            && !is_of_dead_letter(state, record)
     };
     let items = state.parts.items.all();
     let detail = match items.iter().find(remains) {
@@ -479,6 +481,19 @@ fn garbage(model: &Model, state: &State) -> Option<Violation> {
         }
     };
     Some(Violation::of(Property::NoGarbage, detail))
+}
+
+/// Whether an item is the token of a message that a person may still replay: that is in flight.
+fn is_of_dead_letter(state: &State, record: &Record) -> bool {
+    let key = &record.item.key;
+    let has_it = |queued: &Arc<Queued>| {
+        let Carried { endpoint, envelope, .. } = &*queued.carried;
+        let token = envelope.text(TOKEN).and_then(|token| token.rsplit(' ').next());
+        matches!(queued.fate, Fate::Dead { .. })
+            && *endpoint == key.partition
+            && token == Some(&key.key)
+    };
+    key.space == Space::Token && state.parts.queue.all().iter().any(has_it)
 }
 
 /// Whether an item is as the world began with it.

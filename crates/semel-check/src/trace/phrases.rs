@@ -26,7 +26,8 @@ pub(crate) fn item(key: &ItemKey) -> String {
     let ItemKey { space, partition, key } = key;
     match space {
         Space::Entity => format!("entity {partition}/{key}"),
-        Space::Inbox => format!("inbox entry {partition}/{}", message(key)),
+        // Some begin with a space, to be told apart from entries.
+        Space::Inbox => format!("inbox entry {partition}/{}", message(key.trim_start())),
         Space::Outbox => format!("outbox record {partition}/{}", message(key)),
         space => format!("{} {partition}/{key}", space.name()),
     }

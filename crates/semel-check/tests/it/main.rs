@@ -15,6 +15,7 @@ mod cross;
 mod drawn;
 mod found;
 mod mutants;
+mod odd;
 mod outside;
 mod overlooked;
 mod played;

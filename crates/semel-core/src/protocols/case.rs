@@ -96,12 +96,16 @@ pub(super) async fn park(protocol: &impl Conclude, parking: &Parking<'_>) -> Set
         Some(case) => protocol.conclude(&case).await,
         None => Ok(false),
     };
+    let Parking { endpoint, envelope, places, .. } = *parking;
     let settlement = match committed {
-        Ok(true) => Settlement::Ack,
-        Ok(false) => parking.dead_letter(),
-        Err(outcome) => return SettleOutcome::Unknown(into_error(outcome)),
+        Ok(true) => drop_token(endpoint, envelope, places).await.map(|()| Settlement::Ack),
+        Ok(false) => Ok(parking.dead_letter()),
+        Err(outcome) => Err(outcome),
     };
-    parking.places.broker.settle(parking.receipt, settlement).await
+    match settlement {
+        Ok(settlement) => places.broker.settle(parking.receipt, settlement).await,
+        Err(outcome) => SettleOutcome::Unknown(into_error(outcome)),
+    }
 }
 
 /// Removes a dead letter for good: its committed attempt is finished, or else it counts as processed
@@ -125,18 +129,25 @@ pub(super) async fn discard(
 
 /// Removes a dead letter and its token, and remembers nothing of it.
 pub(super) async fn remove(dead: &DeadLetter, places: Places<'_>) -> Outcome {
-    if let Ok(envelope) = &dead.envelope {
-        let (endpoint, entity) = (&dead.endpoint, "");
-        let dropped = Case { endpoint, envelope, entity, places }.drop_token().await;
-        if let Err(outcome) = dropped {
-            return outcome;
-        }
+    if let Err(outcome) = drop_token(&dead.endpoint, dead.envelope.as_ref().ok(), places).await {
+        return outcome;
     }
     match places.broker.settle(&dead.receipt, Settlement::Ack).await {
         SettleOutcome::Settled => Outcome::Processed,
         SettleOutcome::Stale => Outcome::LeaseLost,
         SettleOutcome::Unknown(error) => error.into(),
     }
+}
+
+/// Consumes the token of a message that is settled without being processed: it may be the last copy,
+/// and nobody else would.
+pub(super) async fn drop_token(
+    endpoint: &str,
+    envelope: Option<&Envelope>,
+    places: Places<'_>,
+) -> Result<(), Outcome> {
+    let Some(envelope) = envelope else { return Ok(()) };
+    Case { endpoint, envelope, entity: "", places }.drop_token().await
 }
 
 /// Why something that has to be durable is not, or not surely.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::case::{self, Case, Conclude};
 use super::entity::{Entity, unreadable};
 use super::staging::{Left, Record, record_key, write_parts};
-use super::{Outcome, Parking, Places, Processed, Protocol, Step, WINDOW, Work, inbox_key};
+use super::{Outcome, Parking, Places, Processed, Protocol, Step, WINDOW, Work, message_key};
 use crate::broker::{BrokerLimits, Outgoing, SettleOutcome, Settlement};
 use crate::operator::DeadLetter;
 use crate::store::{Expect, Keep, StoreLimits, Version, WriteOutcome};
@@ -173,6 +173,15 @@ impl DetachedOutbox {
         self.end(case, last, record, item.version).await
     }
 
+    /// Finishes the message of this case, if it was committed last; tells whether it was.
+    async fn finish_own(&self, case: &Case<'_>, entity: &Entity<Books>) -> Result<bool, Outcome> {
+        let own = entity.books.last.as_ref().filter(|last| last.message == case.message());
+        if let Some(last) = own {
+            self.finish(case, last).await?;
+        }
+        Ok(own.is_some())
+    }
+
     /// Records that the effects of the last committed attempt are out.
     async fn end(
         &self,
@@ -243,7 +252,7 @@ impl Protocol for DetachedOutbox {
         entity: Option<&str>,
         store: &dyn Store,
     ) -> Result<Processed, StoreError> {
-        if let Some(item) = store.read(&inbox_key(endpoint, envelope)).await?
+        if let Some(item) = store.read(&record_key(endpoint, &message_key(envelope))).await?
             && let Record::Done { .. } = Record::read(&item)?
         {
             return Ok(Processed::Yes);
@@ -267,14 +276,11 @@ impl Protocol for DetachedOutbox {
 impl Conclude for DetachedOutbox {
     async fn conclude(&self, case: &Case<'_>) -> Result<bool, Outcome> {
         let mut entity = Entity::<Books>::load(case, NAME).await?;
-        if let Some(last) = &entity.books.last
-            && last.message == case.message()
-        {
-            self.finish(case, last).await?;
-            return Ok(true);
-        }
+        let is_last = self.finish_own(case, &entity).await?;
         let (record, expect) = Record::load(case).await?;
-        if let Record::Done { .. } = record {
+        if is_last || matches!(record, Record::Done { .. }) {
+            // The delivery ends here, so nobody would come to sweep.
+            record.replace(case, Record::done(), expect, self.window).await?;
             return Ok(true);
         }
         // Whoever has staged can no longer commit.
@@ -286,13 +292,11 @@ impl Conclude for DetachedOutbox {
 
     async fn renounce(&self, case: &Case<'_>) -> Result<(), Outcome> {
         let mut entity = Entity::<Books>::load(case, NAME).await?;
-        if let Some(last) = &entity.books.last
-            && last.message == case.message()
-        {
-            return self.finish(case, last).await.map(drop);
-        }
+        let is_last = self.finish_own(case, &entity).await?;
         let (record, expect) = Record::load(case).await?;
-        entity.save(case).await?;
+        if !is_last {
+            entity.save(case).await?;
+        }
         record.replace(case, Record::done(), expect, self.window).await
     }
 }

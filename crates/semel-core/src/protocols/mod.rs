@@ -285,11 +285,17 @@ impl Parking<'_> {
             None => Ok(Processed::Unknown),
         };
         let settlement = match processed {
-            Ok(Processed::Yes) => Settlement::Ack,
-            Ok(Processed::Unknown) => self.dead_letter(),
-            Err(error) => return SettleOutcome::Unknown(error),
+            Ok(Processed::Yes) => {
+                let dropped = case::drop_token(self.endpoint, self.envelope, self.places).await;
+                dropped.map(|()| Settlement::Ack).map_err(case::into_error)
+            }
+            Ok(Processed::Unknown) => Ok(self.dead_letter()),
+            Err(error) => Err(error),
         };
-        self.places.broker.settle(self.receipt, settlement).await
+        match settlement {
+            Ok(settlement) => self.places.broker.settle(self.receipt, settlement).await,
+            Err(error) => SettleOutcome::Unknown(error),
+        }
     }
 
     /// The settlement that parks it.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::case::Case;
@@ -14,7 +15,7 @@ use crate::StoreError;
 use crate::broker::Outgoing;
 use crate::store::{Change, Expect, Item, ItemKey, Keep, Space, Version};
 
-/// The record of one message: where its inbox entry would be.
+/// The record of one message.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Record {
     /// The effects of each attempt that may be committed.
@@ -99,7 +100,8 @@ impl Record {
     }
 
     /// Removes what attempts have staged that can no longer be committed; another record takes the
-    /// place for a window.
+    /// place for a window. It does not name them any more, so their parts' places are barred as long:
+    /// a slow attempt may still be about to write there.
     pub(super) async fn replace(
         self,
         case: &Case<'_>,
@@ -108,7 +110,7 @@ impl Record {
         window: Duration,
     ) -> Result<(), Outcome> {
         for parts in self.parts() {
-            parts.delete(case).await?;
+            parts.bar(case, window).await?;
         }
         let key = record_key(case.endpoint, &case.message());
         case.write(by.to_put(key, expect, Keep::For(window))?).await.map(drop)
@@ -255,6 +257,16 @@ impl Parts {
         Ok(Some(Kept::outgoing(&kept)?))
     }
 
+    /// Puts what is nobody's into their places, for a while.
+    async fn bar(&self, case: &Case<'_>, window: Duration) -> Result<(), Outcome> {
+        case.begin(Step::CleanUp);
+        for key in self.keys(case.endpoint) {
+            let (value, expect) = (Bytes::from_static(b"barred"), Expect::Anything);
+            case.write(Change::Put { key, value, expect, keep: Keep::For(window) }).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes them, as far as they are there.
     pub(super) async fn delete(&self, case: &Case<'_>) -> Result<(), Outcome> {
         case.begin(Step::CleanUp);
@@ -272,9 +284,10 @@ pub(super) enum Left {
     Parts(Duration),
 }
 
-/// Where the record of a message lies.
+/// Where the record of a message lies: beside inbox entries, none of which begins with a space. To
+/// other protocols an entry says that the message was processed; a record need not.
 pub(super) fn record_key(endpoint: &str, message: &str) -> ItemKey {
-    ItemKey::new(Space::Inbox, endpoint, message)
+    ItemKey::new(Space::Inbox, endpoint, format!(" {message}"))
 }
 
 /// Begins the window of a record that is done and has nothing left.
@@ -288,7 +301,7 @@ async fn close(
     case.write(put).await.map(drop)
 }
 
-/// Writes the parts of an attempt. Nobody else writes under its name.
+/// Writes the parts of an attempt. Nobody else writes under its name, but to bar its places.
 pub(super) async fn write_parts(
     case: &Case<'_>,
     attempt: &str,
@@ -296,7 +309,7 @@ pub(super) async fn write_parts(
 ) -> Result<(), Outcome> {
     for (n, part) in parts.into_iter().enumerate() {
         let key = part_key(case.endpoint, attempt, n);
-        let (value, expect, keep) = (part.into(), Expect::Anything, Keep::Always);
+        let (value, expect, keep) = (part.into(), Expect::Absent, Keep::Always);
         case.write(Change::Put { key, value, expect, keep }).await?;
     }
     Ok(())

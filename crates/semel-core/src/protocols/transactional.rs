@@ -78,13 +78,14 @@ impl Protocol for Transactional {
             Err(error) => return error.into(),
         };
         let (entity, entry) = (items.next().flatten(), items.next().flatten());
-        if entry.is_some() {
-            return self.finish_duplicate(work).await;
-        }
+        // Also for a duplicate: another protocol may have made the entry, with effects still to send.
         let (state, expect) = match entity::with_version(entity, NAME) {
             Ok(loaded) => loaded,
             Err(error) => return error.into(),
         };
+        if entry.is_some() {
+            return self.finish_duplicate(work).await;
+        }
 
         work.begin(Step::RunHandler);
         let decision = match work.handler.run(state, work.context()).await {
@@ -160,6 +161,13 @@ impl Protocol for Transactional {
 
     async fn discard(&self, dead: &DeadLetter, places: Places<'_>) -> Outcome {
         let is_inside = places.queue == QueueHome::Inside;
+        // The batch removes the letter: whatever the message came with ends before.
+        if is_inside {
+            let envelope = dead.envelope.as_ref().ok();
+            if let Err(outcome) = case::drop_token(&dead.endpoint, envelope, places).await {
+                return outcome;
+            }
+        }
         let mut changes = Vec::new();
         if let Ok(envelope) = &dead.envelope {
             changes.push(Change::Put {

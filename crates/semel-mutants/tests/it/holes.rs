@@ -15,8 +15,8 @@ const HOLES: &[Hole] = &[
     // a handler could send its effects.
     ("replay", worlds::parked_for_good, "NoLostMessages", 8),
     // Parts that a slow attempt writes after its message was discarded, or settled by parking.
-    ("detached_outbox", worlds::parts_discarded, "NoGarbage", 30),
-    ("detached_outbox", worlds::parts_parked, "NoGarbage", 30),
+    ("detached_outbox", worlds::parts_discarded, "NoGarbage", 31),
+    ("detached_outbox", worlds::parts_parked, "NoGarbage", 31),
 ];
 
 /// Commits that land after the message was parked or discarded, or in between. (`replay` cannot send

@@ -57,7 +57,7 @@ pub(super) const TABLE: &[Row] = &[
     ("detached_done_before_dispatch", "one deposit", "NoLostEffects", 8),
     ("detached_finish_without_dispatch", "one deposit", "NoLostEffects", 8),
     ("detached_stages_over_done", "two deposits", "AtMostOneStateChange", 21),
-    ("detached_parks_without_finishing", "parked", "the invariant \"what is booked and not parked is told\"", 9),
+    ("detached_parks_without_finishing", "parked", "the invariant \"what is booked and not parked is told\"", 11),
     ("detached_parks_what_is_done", "parked behind another", "NoLostMessages", 22),
     ("detached_renounces_nothing", "two copies", "AtMostOneStateChange", 19),
     ("detached_renounces_beside_attempts", "discarded meanwhile", "AtMostOneStateChange", 20),
