@@ -220,7 +220,7 @@ entity.save(case).await?;
         of: "detached_outbox",
         file: "detached_outbox",
         find: "let put = record.to_put(key.clone(), Expect::Absent, Keep::Always)?;",
-        replace: "write_parts(case, attempt, parts.clone()).await?;
+        replace: "write_parts(case, attempt, std::mem::take(&mut parts)).await?;
 let put = record.to_put(key.clone(), Expect::Absent, Keep::Always)?;",
         breaks: "parts are written that no record names yet",
     },

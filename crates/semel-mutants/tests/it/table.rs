@@ -61,7 +61,7 @@ pub(super) const TABLE: &[Row] = &[
     ("detached_parks_what_is_done", "parked behind another", "NoLostMessages", 22),
     ("detached_renounces_nothing", "two copies", "AtMostOneStateChange", 19),
     ("detached_renounces_beside_attempts", "discarded meanwhile", "AtMostOneStateChange", 20),
-    ("detached_parts_before_registration", "parts", "NoGarbage", 30),
+    ("detached_parts_before_registration", "parts", "NoGarbage", 28),
     ("detached_parts_deleted_before_done", "parts", "a worker cannot go on", 12),
     ("detached_parts_never_swept", "parts", "NoGarbage", 17),
     ("detached_sweeps_nothing", "parts", "NoGarbage", 17),
