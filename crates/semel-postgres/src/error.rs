@@ -97,7 +97,13 @@ pub(crate) fn translate(
     operation: &'static str,
     error: &tokio_postgres::Error,
 ) -> StoreError {
-    let (trouble, help) = judge(error.code());
+    let (trouble, help) = if is_mistrust(error) {
+        let help = "Name the authority's certificate in `Options::root_certificates`, and the host as \
+            the server's certificate does.";
+        (Trouble::Broken, help)
+    } else {
+        judge(error.code())
+    };
     new(place, trouble, operation, reason(error), help)
 }
 
@@ -128,6 +134,21 @@ fn reason(error: &tokio_postgres::Error) -> String {
         cause = inner.source();
     }
     reason
+}
+
+/// Whether the server's certificate is not one that we trust.
+fn is_mistrust(error: &tokio_postgres::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        // The error of TLS comes inside one of input and output, which hides it from `source`.
+        let hidden = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = hidden.and_then(|it| it.downcast_ref()).or_else(|| inner.downcast_ref());
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 fn judge(code: Option<&SqlState>) -> (Trouble, &'static str) {

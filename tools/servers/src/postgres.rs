@@ -83,6 +83,8 @@ impl Postgres {
         openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
         openssl.args(["-nodes", "-days", "3650", "-subj", "/CN=localhost"]);
         openssl.args(["-addext", "subjectAltName=DNS:localhost"]);
+        // Not an authority's: clients refuse one as a server's.
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
         openssl.arg("-keyout").arg(data.join("server.key"));
         openssl.arg("-out").arg(data.join("server.crt"));
         succeed(&mut openssl)

@@ -9,6 +9,9 @@
 
 mod contract;
 mod cuts;
+mod opening;
+mod outages;
 mod own_tables;
 mod rig;
 mod senders;
+mod work;
