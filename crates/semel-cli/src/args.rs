@@ -20,7 +20,8 @@ Examples:
   semel compare                                      the protocols beside each other
 
 URL says where the store is:
-  sqlite:PATH  a SQLite file: `sqlite:shop.db` in this folder, `sqlite:/var/lib/shop.db`
+  sqlite:PATH      a SQLite file: `sqlite:shop.db` in this folder, `sqlite:/var/lib/shop.db`
+  postgres://…     a PostgreSQL database: `postgres://USER:PASSWORD@HOST/DATABASE?schema=semel`
 
 Exit codes:
   0  all that was asked is done; `check`: every world is as expected;

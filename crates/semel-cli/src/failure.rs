@@ -111,7 +111,7 @@ impl From<io::Error> for Failure {
 /// Names the scheme alone: what follows it may hold a password.
 fn unknown_url(url: &str) -> Failure {
     let example = "Write for example `sqlite:shop.db` for a file in this folder, or \
-                   `sqlite:/var/lib/shop.db`.";
+                   `sqlite:/var/lib/shop.db`; or `postgres://USER@HOST/DATABASE`.";
     match url.split_once(':') {
         None => Failure::new(
             Exit::Store,

@@ -13,7 +13,7 @@ use crate::output::{Format, Output, age, text};
 
 /// Shows the state once, or until Ctrl-C.
 pub(crate) async fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
-    let backend = semel::open_existing(&args.url)?;
+    let backend = semel::open_existing(&args.url).await?;
     let Some(pause) = args.watch else {
         let view = look(&backend).await?;
         match output.format() {

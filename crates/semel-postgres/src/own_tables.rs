@@ -241,14 +241,6 @@ struct Open {
     is_passing: AtomicBool,
 }
 
-/// A transaction that was begun for a message.
-enum Begun {
-    /// With the entity's state, if it has one.
-    New(Client, Option<Bytes>),
-    /// The message was processed before.
-    Duplicate,
-}
-
 #[async_trait]
 impl Protocol for InTransaction {
     fn name(&self) -> &'static str {
@@ -265,8 +257,8 @@ impl Protocol for InTransaction {
     async fn process(&self, work: &Work<'_>) -> Outcome {
         work.begin(Step::LoadEntity);
         let (client, state) = match self.begin(work).await {
-            Ok(Begun::New(client, state)) => (client, state),
-            Ok(Begun::Duplicate) => return work.ack(Outcome::Duplicate).await,
+            Ok(Some(begun)) => begun,
+            Ok(None) => return work.ack(Outcome::Duplicate).await,
             Err(outcome) => return outcome,
         };
 
@@ -313,8 +305,9 @@ impl InTransaction {
         &self.database.place
     }
 
-    /// Begins a transaction with the inbox entry: it waits for another copy that is in work.
-    async fn begin(&self, work: &Work<'_>) -> Result<Begun, Outcome> {
+    /// Begins a transaction with the inbox entry, and reads the entity's state. It waits for another
+    /// copy that is in work; nothing is begun where the message was processed before.
+    async fn begin(&self, work: &Work<'_>) -> Result<Option<(Client, Option<Bytes>)>, Outcome> {
         let place = self.place();
         let client = place.server.handlers_client("begin").await?;
         let client = Client(Some(client));
@@ -348,7 +341,7 @@ impl InTransaction {
         };
         if made.is_empty() {
             self.end(client).await;
-            return Ok(Begun::Duplicate);
+            return Ok(None);
         }
         let state = state.first().map(|state| row::bytes(state, 0));
         if state.as_ref().is_some_and(|state| state.starts_with(BOOKS)) {
@@ -357,7 +350,7 @@ impl InTransaction {
             let error = error::new(&place.server.place, Trouble::Broken, "begin", reason, help);
             return Err(Outcome::from(error));
         }
-        Ok(Begun::New(client, state))
+        Ok(Some((client, state)))
     }
 
     /// Undoes the attempt. Its failure counts unless something that passes was the reason.

@@ -15,7 +15,7 @@ fn deposit(balance: &mut u64, message: Deposit, _: &mut Context) {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let bank = semel::open("sqlite:bank.db")?;
+    let bank = semel::open("sqlite:bank.db").await?;
     for _click in 1..=3 {
         bank.send_as("deposit-1", "accounts", Deposit { account: "ann".into(), pence: 5 }).await?;
     }

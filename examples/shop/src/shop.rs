@@ -77,7 +77,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), Stop> {
         ))
     })?;
     let address = listener.local_addr().map_err(Stop::trouble)?;
-    let (backend, chaos) = open(&args.place)?;
+    let (backend, chaos) = open(&args.place).await?;
     println!("the shop is open: http://{address}/  and live: http://{address}/live");
     let pages = server::serve(server::Options {
         backend: backend.clone(),
@@ -100,14 +100,14 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), Stop> {
 
 /// Runs the services until it is told to stop.
 pub(crate) async fn work(args: WorkerArgs) -> Result<(), Stop> {
-    let (backend, chaos) = open(&args.place)?;
+    let (backend, chaos) = open(&args.place).await?;
     let host = host(backend, chaos.as_ref(), &args.place.protocol);
     host.run(stop_signal(args.place.tied)).await.map_err(Stop::trouble)
 }
 
-fn open(place: &PlaceArgs) -> Result<(Backend, Option<Arc<Chaos>>), Stop> {
+async fn open(place: &PlaceArgs) -> Result<(Backend, Option<Arc<Chaos>>), Stop> {
     let backend =
-        semel::open(&format!("sqlite:{}", place.file.display())).map_err(Stop::trouble)?;
+        semel::open(&format!("sqlite:{}", place.file.display())).await.map_err(Stop::trouble)?;
     let Some(faults) = &place.chaos else { return Ok((backend, None)) };
     let chaos = Chaos::new(place.seed, faults, STRETCH).map_err(|error| {
         Stop::usage(format!("the faults file {} cannot be written: {error}", faults.display()))

@@ -252,7 +252,7 @@ mod tests {
     async fn the_protocol_is_told_the_entity_of_what_it_discards() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("shop.db").display());
-        let backend = semel::open(&url).unwrap();
+        let backend = semel::open(&url).await.unwrap();
         for entity in [Some("order-7"), None] {
             let (clerk, dead) = (Clerk::default(), dead(entity, "clerk"));
             let fate = discard_as(&clerk, Whose::Endpoint, &dead, &backend).await;

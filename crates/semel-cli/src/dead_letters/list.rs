@@ -20,7 +20,7 @@ struct View {
 
 /// Lists dead letters, a page of them.
 pub(super) async fn run(args: &ListArgs, output: &mut Output) -> Result<Exit, Failure> {
-    let backend = semel::open_existing(&args.url)?;
+    let backend = semel::open_existing(&args.url).await?;
     let endpoint = args.endpoint.as_deref();
     // One more than asked tells whether there are more.
     let asked = args.limit.saturating_add(1);

@@ -25,7 +25,7 @@ pub(super) async fn run(
     mode: Mode,
     output: &mut Output,
 ) -> Result<Exit, Failure> {
-    let backend = semel::open_existing(url)?;
+    let backend = semel::open_existing(url).await?;
     let mut tally = Tally::new(deed, mode);
     let numbers = match &choice {
         Choice::Numbers(numbers) => distinct(numbers),

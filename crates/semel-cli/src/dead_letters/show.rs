@@ -19,7 +19,7 @@ const LABEL_COLUMNS: usize = 16;
 
 /// Shows one dead letter.
 pub(super) async fn run(args: &ShowArgs, output: &mut Output) -> Result<Exit, Failure> {
-    let backend = semel::open_existing(&args.url)?;
+    let backend = semel::open_existing(&args.url).await?;
     let Some(dead) = backend.operator().dead_letter(args.number).await? else {
         return Err(not_found(args));
     };

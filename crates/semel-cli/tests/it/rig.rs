@@ -2,10 +2,12 @@
 
 use std::ops::RangeInclusive;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 use semel::core::broker::{Destination, Outgoing, SendOutcome};
 use semel::core::store::{ItemKey, Space};
 use semel::prelude::*;
+use semel::sqlite::Sqlite;
 use semel::{AtLeastOnce, Envelope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,7 +76,7 @@ impl Shop {
     }
 
     pub(crate) fn backend(&self) -> Backend {
-        semel::open(&self.url()).unwrap()
+        Backend::in_one(Arc::new(Sqlite::open(self.path()).unwrap()))
     }
 
     /// Asks for the money of an order; the order's number is the identity of the message.

@@ -49,7 +49,7 @@ fn a_worker_process_works_until_it_is_killed() {
         abandoned_max: u32::MAX,
         ..Settings::default()
     };
-    let host = Host::new(open(&format!("sqlite:{file}")).unwrap())
+    let host = Host::new(runtime.block_on(open(&format!("sqlite:{file}"))).unwrap())
         .endpoint(Endpoint::new("accounts").handle(told_deposit).settings(settings))
         .endpoint(Endpoint::new("audit").handle(told_note).settings(settings));
     runtime.block_on(host.run(std::future::pending())).unwrap();
@@ -68,7 +68,7 @@ fn a_worker_process_works_until_it_meets_the_poison() {
     };
     let settings =
         Settings { lease: Duration::from_millis(60), abandoned_max: 30, ..Settings::default() };
-    let host = Host::new(open(&format!("sqlite:{file}")).unwrap())
+    let host = Host::new(runtime.block_on(open(&format!("sqlite:{file}"))).unwrap())
         .endpoint(Endpoint::new("accounts").handle(handler).settings(settings));
     runtime.block_on(host.run_until_idle()).unwrap();
 }
@@ -119,7 +119,7 @@ async fn feed(backend: &Backend, helping: usize) {
 async fn after_twenty_kills_the_ledger_is_exact() {
     let rig = Rig::new();
     let path = rig.store_path();
-    let backend = open(&format!("sqlite:{}", path.display())).unwrap();
+    let backend = open(&format!("sqlite:{}", path.display())).await.unwrap();
     let mut interrupted = 0;
     for kill in 0..KILLS {
         let worker = start_worker(&path, "a_worker_process_works_until_it_is_killed");
@@ -155,7 +155,7 @@ async fn after_twenty_kills_the_ledger_is_exact() {
 async fn a_message_that_ends_its_workers_is_dead_lettered_and_takes_no_other_with_it() {
     let rig = Rig::new();
     let path = rig.store_path();
-    let backend = open(&format!("sqlite:{}", path.display())).unwrap();
+    let backend = open(&format!("sqlite:{}", path.display())).await.unwrap();
     backend.send("accounts", to("poison", 7)).await.unwrap();
     for n in 0..30 {
         backend.send("accounts", to(&format!("account-{n}"), n)).await.unwrap();

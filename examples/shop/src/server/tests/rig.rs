@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response};
 use semel::core::protocols::{self, Protocol};
+use semel::sqlite::Sqlite;
 use semel::{Backend, Host};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -98,7 +99,7 @@ impl Shop {
     }
 
     pub(super) fn backend(&self) -> Backend {
-        semel::open(&format!("sqlite:{}", self.file("shop.db").display())).unwrap()
+        Backend::in_one(Arc::new(Sqlite::open(self.file("shop.db")).unwrap()))
     }
 
     fn host(&self) -> Host {
