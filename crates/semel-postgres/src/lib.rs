@@ -56,6 +56,8 @@ mod operator;
 mod options;
 mod own_tables;
 mod place;
+#[cfg(test)]
+mod plans;
 mod queue;
 mod read;
 mod row;

@@ -10,6 +10,7 @@
 mod contract;
 mod cuts;
 mod opening;
+mod order;
 mod outages;
 mod own_tables;
 mod rig;
