@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Condition,
     /// The server undid it for the sake of another transaction; again, it may succeed.
     Again(StoreError),
+    /// The server undid it because another transaction holds its rows for long.
+    Locked(StoreError),
     /// Any other error.
     Failed { error: StoreError, certainty: Certainty },
 }
@@ -31,7 +33,7 @@ pub(crate) enum Fault {
 impl Fault {
     pub(crate) fn into_error(self, place: &str, operation: &'static str) -> StoreError {
         match self {
-            Self::Again(error) | Self::Failed { error, .. } => error,
+            Self::Again(error) | Self::Locked(error) | Self::Failed { error, .. } => error,
             Self::Condition => new(
                 place,
                 Trouble::Broken,
@@ -56,11 +58,12 @@ pub(crate) fn fault(place: &str, operation: &'static str, error: &tokio_postgres
     if !is_fatal {
         match code {
             Some(code) if code.code() == CONDITION => return Fault::Condition,
-            Some(
-                &SqlState::T_R_SERIALIZATION_FAILURE
-                | &SqlState::T_R_DEADLOCK_DETECTED
-                | &SqlState::LOCK_NOT_AVAILABLE,
-            ) => return Fault::Again(translate(place, operation, error)),
+            Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
+                return Fault::Again(translate(place, operation, error));
+            }
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                return Fault::Locked(translate(place, operation, error));
+            }
             _ => {}
         }
     }

@@ -333,7 +333,7 @@ impl InTransaction {
         asks.push(Ask { sql, parameters });
         let begin = format!("{BEGIN}; SELECT nextval('{}.item_version')", place.schema);
         let answers = self.talk(&client, &begin, &asks, "").await.map_err(|fault| match fault {
-            Fault::Again(_) => Outcome::Conflict,
+            Fault::Again(_) | Fault::Locked(_) => Outcome::Conflict,
             fault => Outcome::from(fault.into_error(&place.server.place, "begin")),
         })?;
         let [made, state] = &answers.rows[..] else {
@@ -450,8 +450,7 @@ impl InTransaction {
         let said = describe(error);
         match fault {
             // The settlement, or an entity's first state that another made meanwhile.
-            Fault::Condition => Outcome::Conflict,
-            Fault::Again(_) => Outcome::Conflict,
+            Fault::Condition | Fault::Again(_) | Fault::Locked(_) => Outcome::Conflict,
             Fault::Failed { .. } if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
                 let reason = "a statement of the handler failed, and the handler went on: let it \
                     return the error";

@@ -40,7 +40,7 @@ pub(crate) enum Kind {
 /// For tables that grow and shrink faster than anybody counts their rows, only plans that go by an
 /// index are good, however few rows there seem to be.
 pub(crate) const PLANS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
-    SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'";
+    SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL lock_timeout = '2s'";
 
 impl Kind {
     fn begin(self) -> String {

@@ -89,13 +89,22 @@ async fn write(place: &Place, mut group: Vec<Pending>) {
     let reason = format!("{TRIES} times in a row, others came first");
     let help = "Look for long transactions in `pg_stat_activity`; work goes on by itself.";
     let error = error::new(&place.server.place, Trouble::Unavailable, "write", reason, help);
-    fail(place, group, Failed { error, certainty: Certainty::NotApplied }).await;
+    fail(place, group, Failed::surely(error)).await;
 }
 
 /// An attempt that is over.
 struct Failed {
     error: StoreError,
     certainty: Certainty,
+    /// Whether one request of many may be to blame.
+    may_be_one: bool,
+}
+
+impl Failed {
+    /// What failed for the sake of one request, and surely was not applied.
+    fn surely(error: StoreError) -> Self {
+        Self { error, certainty: Certainty::NotApplied, may_be_one: true }
+    }
 }
 
 /// Waits a little if it makes sense to try again; else says why not.
@@ -107,11 +116,15 @@ async fn pause(place: &Place, group: &[Pending], fault: Fault, round: u32) -> Op
             tokio::time::sleep(Duration::from_millis((2 << round) + jitter)).await;
             None
         }
-        Fault::Again(error) => Some(Failed { error, certainty: Certainty::NotApplied }),
-        Fault::Failed { error, certainty } => Some(Failed { error, certainty }),
+        Fault::Again(error) | Fault::Locked(error) => Some(Failed::surely(error)),
+        Fault::Failed { error, certainty } => {
+            // A server that cannot be reached is nobody's fault.
+            let may_be_one = error.trouble != Trouble::Unavailable;
+            Some(Failed { error, certainty, may_be_one })
+        }
         fault @ Fault::Condition => {
             let error = fault.into_error(&place.server.place, "write");
-            Some(Failed { error, certainty: Certainty::NotApplied })
+            Some(Failed::surely(error))
         }
     }
 }
@@ -146,9 +159,9 @@ fn hand_out(group: Vec<Pending>, version: i64) {
 /// Answers all with what went wrong. If it surely was not applied and one of many may be to blame,
 /// each gets a transaction of its own, so that this one fails alone.
 async fn fail(place: &Place, group: Vec<Pending>, failed: Failed) {
-    let Failed { error, certainty } = failed;
+    let Failed { error, certainty, may_be_one } = failed;
     let is_sure = certainty == Certainty::NotApplied;
-    if is_sure && group.len() > 1 && error.trouble != Trouble::Unavailable {
+    if is_sure && group.len() > 1 && may_be_one {
         for pending in group {
             Box::pin(write(place, vec![pending])).await;
         }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use semel_core::Store as _;
+use semel_core::store::Trouble;
 use semel_core::store::{Change, Expect, ItemKey, Keep, Space, WriteOutcome};
+use semel_postgres::tokio_postgres::{self, NoTls};
 use semel_postgres::{Options, Postgres, Wake};
 use semel_servers::{Durability, Postgres as Server};
 
@@ -45,4 +47,31 @@ async fn batches_in_any_order_never_lock_each_other_out() {
     }
     let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'";
     assert_eq!(server.run(sql).unwrap(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_somebody_holds_stops_only_those_who_want_it() {
+    let schema = crate::rig::fresh_schema();
+    let options = Options { schema: schema.clone(), ..Options::default() };
+    let place = Postgres::connect_with(&crate::rig::address(), options).await.unwrap();
+    let place = Arc::new(place);
+    let applied = place.write(vec![put("held".to_owned())]).await;
+    assert!(matches!(applied, WriteOutcome::Applied(_)));
+    let (mut client, connection) =
+        tokio_postgres::connect(&crate::rig::address(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let holding = client.transaction().await.unwrap();
+    holding.execute(&format!("SELECT FROM {schema}.entity FOR UPDATE"), &[]).await.unwrap();
+    let write = |key: &str| {
+        let (place, change) = (place.clone(), put(key.to_owned()));
+        async move { place.write(vec![change]).await }
+    };
+    let (held, other, another) = tokio::join!(write("held"), write("a"), write("b"));
+    assert!(matches!(other, WriteOutcome::Applied(_)), "{other:?}");
+    assert!(matches!(another, WriteOutcome::Applied(_)), "{another:?}");
+    let WriteOutcome::Unknown(error) = held else { panic!("{held:?}") };
+    assert_eq!(error.trouble, Trouble::Unavailable);
+    assert!(error.to_string().contains("holds rows"), "{error}");
+    holding.rollback().await.unwrap();
+    assert!(matches!(write("held").await, WriteOutcome::Applied(_)));
 }
