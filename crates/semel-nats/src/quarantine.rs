@@ -1,0 +1,77 @@
+//! Messages that our client cannot receive.
+//!
+//! The server checks no headers; our client gives up the connection over ones that break the rules
+//! of the protocol, or that claim to be a status of the server. Such a message would cut it each
+//! time it is offered, so that it is looked for, after a cut, by a way that carries any bytes.
+
+use std::time::Duration;
+
+use semel_core::Clock as _;
+use semel_core::broker::FailureRecord;
+
+use crate::Nats;
+use crate::error::Failed;
+use crate::names::CONSUMER;
+use crate::record::Record;
+use crate::topology::Queue;
+use crate::wire::Expect;
+
+/// How many messages are looked at.
+const LOOKS_MAX: usize = 1_000;
+/// How long the consumer keeps such a message to itself: ten years.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+impl Nats {
+    /// Parks what cannot be received among the messages that were offered and not settled.
+    pub(crate) async fn quarantine(&self, queue: &Queue) -> Result<(), Failed> {
+        let progress = self.progress(&queue.stream).await?;
+        let mut from = progress.floor + 1;
+        for _ in 0..LOOKS_MAX {
+            if from > progress.delivered {
+                break;
+            }
+            let next = self.wire.next(&queue.stream, &queue.subject, from).await?;
+            let Some(message) = next.filter(|message| message.seq <= progress.delivered) else {
+                break;
+            };
+            from = message.seq + 1;
+            if message.is_receivable() {
+                continue;
+            }
+            let (stream, sequence, stored) = (&queue.stream, message.seq, message.stored());
+            let number = progress.consumer_sequence;
+            let ack = format!("$JS.ACK.{stream}.{CONSUMER}.1.{sequence}.{number}.{stored}.0");
+            self.park(queue, sequence, stored, &ack).await?;
+            self.put_off(&ack, NEVER).await;
+        }
+        Ok(())
+    }
+
+    async fn park(
+        &self,
+        queue: &Queue,
+        sequence: u64,
+        stored: i64,
+        ack: &str,
+    ) -> Result<(), Failed> {
+        let found = self.record(&queue.token, sequence).await?;
+        let (revision, record) = found.unwrap_or((0, Record::waiting(0, stored, ack)));
+        if record.death.is_some() {
+            return Ok(());
+        }
+        let failure = FailureRecord {
+            at: self.clock.now(),
+            reason: "its headers break the rules of NATS; the sender must be mended".to_owned(),
+            worker: String::new(),
+        };
+        let next = record.taken(0, stored, ack).quarantined(&failure);
+        tracing::warn!(stream = queue.stream, sequence, "parked a message that cannot be received");
+        let put = self.put_record(&queue.token, sequence, &next, Expect::Last(revision)).await;
+        match put {
+            Ok(_) => Ok(()),
+            // Another worker has seen it too.
+            Err(failed) if failed.is_conflict() => Ok(()),
+            Err(failed) => Err(failed),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The fate of a delivery or a dead letter: one compare-and-set of its record decides.
+
+use std::time::Duration;
+
+use semel_core::broker::{Lease, Receipt, SettleOutcome, Settlement};
+use semel_core::{Clock as _, StoreError};
+
+use crate::Nats;
+use crate::error::Failed;
+use crate::receipt::{Arrival, Held, renewed};
+use crate::receive::DEAD_ALARM;
+use crate::record::{Record, State};
+use crate::wire::Expect;
+
+/// How often a record is looked at again that changed under our hands.
+const LOOKS_MAX: usize = 8;
+
+/// What became of a change of a record.
+enum Changed {
+    /// It is durable.
+    To(u64, Record, Before),
+    /// The receipt has lost its power.
+    Lost,
+}
+
+/// What the record was before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Leased,
+    Dead,
+}
+
+impl Nats {
+    pub(crate) async fn settle_held(
+        &self,
+        receipt: &Receipt,
+        settlement: &Settlement,
+    ) -> SettleOutcome {
+        let Some(held) = Held::parse(receipt) else { return SettleOutcome::Stale };
+        let changed = match settlement {
+            Settlement::Ack => self.acknowledge(&held).await,
+            other => {
+                let settled = |record: &Record| record.settled(other, self.clock.now());
+                self.change(&held, settled).await
+            }
+        };
+        match changed {
+            Ok(Changed::To(revision, record, before)) => {
+                self.follow_up(&held, revision, &record, before).await;
+                SettleOutcome::Settled
+            }
+            Ok(Changed::Lost) => SettleOutcome::Stale,
+            Err(failed) => SettleOutcome::Unknown(self.failed("settle", failed)),
+        }
+    }
+
+    pub(crate) async fn extend_held(
+        &self,
+        receipt: &Receipt,
+        lease: Duration,
+    ) -> Result<Lease, StoreError> {
+        let Some(held) = Held::parse(receipt) else { return Ok(Lease::Lost) };
+        let extended = |record: &Record| {
+            let until = self.clock.now().after(lease).unix_ms();
+            (record.state == State::Leased).then(|| record.extended(held.delivery, until))
+        };
+        match self.change(&held, extended).await {
+            Ok(Changed::To(..)) => {
+                self.put_off(&held.ack, lease).await;
+                Ok(Lease::Held)
+            }
+            Ok(Changed::Lost) => Ok(Lease::Lost),
+            Err(failed) => Err(self.failed("extend", failed)),
+        }
+    }
+
+    /// Settles with `Ack`. Needs no look at the record unless its lease was extended: the revision
+    /// in the receipt is the condition.
+    async fn acknowledge(&self, held: &Held) -> Result<Changed, Failed> {
+        let Some(arrival) = Arrival::parse(&held.ack) else { return Ok(Changed::Lost) };
+        let done = Record { state: State::Done, ..Record::waiting(0, arrival.stored, &held.ack) };
+        let expect = Expect::Last(held.delivery);
+        match self.put_record(&held.token, held.sequence, &done, expect).await {
+            Ok(revision) => Ok(Changed::To(revision, done, Before::Leased)),
+            Err(failed) if failed.is_conflict() => {
+                let settled = |record: &Record| record.settled(&Settlement::Ack, self.clock.now());
+                self.change(held, settled).await
+            }
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Changes the record of a delivery, if it still is that delivery's.
+    async fn change(
+        &self,
+        held: &Held,
+        next: impl Fn(&Record) -> Option<Record>,
+    ) -> Result<Changed, Failed> {
+        for _ in 0..LOOKS_MAX {
+            let found = self.record(&held.token, held.sequence).await?;
+            let Some((revision, record)) = found else { return Ok(Changed::Lost) };
+            if record.delivery(revision) != held.delivery {
+                return Ok(Changed::Lost);
+            }
+            let before = match record.state {
+                State::Leased => Before::Leased,
+                State::Dead => Before::Dead,
+                State::Waiting | State::Done => return Ok(Changed::Lost),
+            };
+            let Some(next) = next(&record) else { return Ok(Changed::Lost) };
+            let expect = Expect::Last(revision);
+            match self.put_record(&held.token, held.sequence, &next, expect).await {
+                Ok(revision) => return Ok(Changed::To(revision, next, before)),
+                Err(failed) if failed.is_conflict() => {}
+                Err(failed) => return Err(failed),
+            }
+        }
+        Err(Failed::Silent("the record changed again and again".to_owned()))
+    }
+
+    /// Carries out what was decided. Whatever fails here is done by the next worker to which the
+    /// consumer offers the message: it finds the record.
+    async fn follow_up(&self, held: &Held, revision: u64, record: &Record, before: Before) {
+        let stream = self.names.queue_stream(&held.token);
+        let wait = u64::try_from(record.until - self.clock.now().unix_ms()).unwrap_or(0);
+        match record.state {
+            State::Done => self.finish(&stream, held.sequence, revision, &held.ack).await,
+            State::Waiting if before == Before::Dead => {
+                self.wake(&stream, &record.ack, Duration::from_millis(wait)).await;
+            }
+            State::Waiting => self.put_off(&held.ack, Duration::from_millis(wait)).await,
+            State::Dead => self.put_off(&held.ack, DEAD_ALARM).await,
+            State::Leased => {}
+        }
+    }
+
+    /// Removes a message that is done, and then its record. The consumer is told as well, so that
+    /// it has nothing left to wait for; the removal does not rest on it, for in a cluster its
+    /// leader answers before the others know.
+    pub(crate) async fn finish(&self, stream: &str, sequence: u64, revision: u64, ack: &str) {
+        let (removed, told) = tokio::join!(
+            self.wire.delete(stream, sequence),
+            self.wire.tell(ack, "+ACK".to_owned())
+        );
+        if let Err(failed) = told {
+            let error = self.failed("acknowledge to the consumer", failed);
+            tracing::debug!(%error, "the consumer may look for a removed message once more");
+        }
+        let removed = match removed {
+            Ok(_) => self.wire.delete(&self.names.state_stream(), revision).await,
+            Err(failed) => Err(failed),
+        };
+        if let Err(failed) = removed {
+            let error = self.failed("remove a settled message", failed);
+            tracing::warn!(%error, sequence, "a settled message is removed later");
+        }
+    }
+
+    /// Wakes the consumer's interest in a message that it may have offered to others since.
+    async fn wake(&self, stream: &str, ack: &str, wait: Duration) {
+        let newest = self.progress(stream).await.ok();
+        let ack = newest.and_then(|newest| renewed(ack, newest.consumer_sequence));
+        if let Some(ack) = ack {
+            self.put_off(&ack, wait).await;
+        }
+    }
+
+    /// Removes what crashed workers left: settled messages, and records of messages that are gone.
+    pub(crate) async fn sweep(&self, endpoint: &str) -> Result<(), StoreError> {
+        const SWEEP: &str = "sweep";
+        let queue = self.queue(SWEEP, endpoint).await?;
+        let now = self.clock.now().unix_ms();
+        for found in self.records(SWEEP, Some(&queue.token), 0).await? {
+            let record = &found.record;
+            if record.state != State::Done && record.until > now && record.state != State::Dead {
+                continue;
+            }
+            let failed = |failed| self.failed(SWEEP, failed);
+            let message = self.wire.get(&queue.stream, found.sequence).await.map_err(failed)?;
+            let state = self.names.state_stream();
+            match message {
+                None => {
+                    self.wire.delete(&state, found.revision).await.map_err(failed)?;
+                }
+                Some(message) if record.state == State::Done && record.is_of_ms(message.time()) => {
+                    self.finish(&queue.stream, found.sequence, found.revision, "").await;
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
