@@ -8,9 +8,9 @@ use semel_core::StoreError;
 use semel_core::store::Trouble;
 use serde_json::{Value, json};
 
-use crate::error;
 use crate::options::{Encryption, Login, Options};
 use crate::wire::{News, Wire};
+use crate::{error, names};
 
 const CONNECT: &str = "connect";
 /// How often the server must show that it is alive.
@@ -23,7 +23,7 @@ pub(crate) async fn connect(
     options: &Options,
 ) -> Result<Wire, StoreError> {
     let news = Arc::new(News::default());
-    let connecting = login(place, options).await?;
+    let connecting = login(place, addresses, options).await?;
     let connecting = encrypt(connecting, &options.encryption)
         .name(place)
         .ping_interval(PING_EVERY)
@@ -46,10 +46,19 @@ pub(crate) async fn connect(
     }
 }
 
-async fn login(place: &str, options: &Options) -> Result<ConnectOptions, StoreError> {
+async fn login(
+    place: &str,
+    addresses: &[&str],
+    options: &Options,
+) -> Result<ConnectOptions, StoreError> {
     let new = ConnectOptions::new();
     Ok(match &options.login {
-        Login::Address => new,
+        // The client itself looks at no user in an address.
+        Login::Address => match addresses.iter().find_map(|address| user_of(address)) {
+            None => new,
+            Some((user, Some(password))) => new.user_and_password(user, password),
+            Some((token, None)) => new.token(token),
+        },
         Login::Password { user, password } => new.user_and_password(user.clone(), password.clone()),
         Login::Token(token) => new.token(token.clone()),
         Login::NKey(seed) => new.nkey(seed.clone()),
@@ -58,6 +67,17 @@ async fn login(place: &str, options: &Options) -> Result<ConnectOptions, StoreEr
             let help = "Name a file of credentials that this user may read.";
             error::new(place, Trouble::Broken, CONNECT, reason, help)
         })?,
+    })
+}
+
+/// The user and password of an address, or its token; none if it names nobody.
+fn user_of(address: &str) -> Option<(String, Option<String>)> {
+    let (before, _) = address.rsplit_once('@')?;
+    let user = before.split_once("://").map_or(before, |(_, user)| user);
+    let plain = |text: &str| names::unescaped(text, b'%');
+    Some(match user.split_once(':') {
+        Some((user, password)) => (plain(user), Some(plain(password))),
+        None => (plain(user), None),
     })
 }
 
@@ -125,5 +145,23 @@ fn listener(place: String, news: Arc<News>) -> impl Fn(Event) -> Told + Send + S
             }
         }
         Box::pin(std::future::ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::user_of;
+
+    #[test]
+    fn the_user_of_an_address_is_found() {
+        let password = |text: &str| Some(text.to_owned());
+        for (address, expected) in [
+            ("nats://host:4222", None),
+            ("nats://shop:p%40ss:1@host:4222", Some(("shop".to_owned(), password("p@ss:1")))),
+            ("shop:p@host", Some(("shop".to_owned(), password("p")))),
+            ("tls://token@host", Some(("token".to_owned(), None))),
+        ] {
+            assert_eq!(user_of(address), expected, "{address}");
+        }
     }
 }

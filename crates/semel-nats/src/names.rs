@@ -84,10 +84,15 @@ pub(crate) fn token(endpoint: &str) -> Option<String> {
 
 /// Undoes [`token`]; what is none of ours stays as it is.
 pub(crate) fn endpoint(token: &str) -> String {
+    unescaped(token, b'=')
+}
+
+/// Text in which `mark` and two hexadecimal digits stand for a byte; as it is if that is no UTF-8.
+pub(crate) fn unescaped(token: &str, mark: u8) -> String {
     let mut bytes = Vec::with_capacity(token.len());
     let mut rest = token.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
-        let escaped = (byte == b'=').then(|| hex_byte(after)).flatten();
+        let escaped = (byte == mark).then(|| hex_byte(after)).flatten();
         bytes.push(escaped.unwrap_or(byte));
         rest = if escaped.is_some() { &after[2..] } else { after };
     }

@@ -14,7 +14,7 @@ use crate::names::CONSUMER;
 use crate::receipt::{Arrival, Held};
 use crate::record::{Record, State};
 use crate::topology::Queue;
-use crate::wire::{Expect, PULL_WAIT_MAX, nanos};
+use crate::wire::{Expect, PULL_WAIT_MAX, Removal, nanos};
 use crate::{Nats, RECEIVE_MAX};
 
 /// How long the consumer keeps a dead letter to itself before it offers it again, to be put off
@@ -205,7 +205,9 @@ impl Nats {
                     if first && (arrival.handed_out > 1 || late) {
                         // It may have been settled, record and all, while we held it.
                         if self.wire.get(&queue.stream, arrival.sequence).await?.is_none() {
-                            self.wire.delete(&self.names.state_stream(), revision).await?;
+                            self.wire
+                                .remove(&self.names.state_stream(), revision, Removal::Forget)
+                                .await?;
                             return Ok(None);
                         }
                     }

@@ -10,7 +10,7 @@ use crate::error::Failed;
 use crate::receipt::{Arrival, Held, renewed};
 use crate::receive::DEAD_ALARM;
 use crate::record::{Record, State};
-use crate::wire::Expect;
+use crate::wire::{Expect, Removal};
 
 /// How often a record is looked at again that changed under our hands.
 const LOOKS_MAX: usize = 8;
@@ -137,19 +137,23 @@ impl Nats {
     /// Removes a message that is done, and then its record. The consumer is told as well, so that
     /// it has nothing left to wait for; the removal does not rest on it, for in a cluster its
     /// leader answers before the others know.
+    ///
+    /// The message is erased, in this order, because a server notes what was merely removed some
+    /// time later: killed before, it has the message again, and by then its record may be gone.
     pub(crate) async fn finish(&self, stream: &str, sequence: u64, revision: u64, ack: &str) {
-        let (removed, told) = tokio::join!(
-            self.wire.delete(stream, sequence),
-            self.wire.tell(ack, "+ACK".to_owned())
-        );
+        let erased = self.wire.remove(stream, sequence, Removal::Erase).await;
+        let state = self.names.state_stream();
+        let (told, removed) = match erased {
+            Ok(_) => tokio::join!(
+                self.wire.tell(ack, "+ACK".to_owned()),
+                self.wire.remove(&state, revision, Removal::Forget),
+            ),
+            Err(failed) => (Ok(()), Err(failed)),
+        };
         if let Err(failed) = told {
             let error = self.failed("acknowledge to the consumer", failed);
             tracing::debug!(%error, "the consumer may look for a removed message once more");
         }
-        let removed = match removed {
-            Ok(_) => self.wire.delete(&self.names.state_stream(), revision).await,
-            Err(failed) => Err(failed),
-        };
         if let Err(failed) = removed {
             let error = self.failed("remove a settled message", failed);
             tracing::warn!(%error, sequence, "a settled message is removed later");
@@ -180,7 +184,10 @@ impl Nats {
             let state = self.names.state_stream();
             match message {
                 None => {
-                    self.wire.delete(&state, found.revision).await.map_err(failed)?;
+                    self.wire
+                        .remove(&state, found.revision, Removal::Forget)
+                        .await
+                        .map_err(failed)?;
                 }
                 Some(message) if record.state == State::Done && record.is_of_ms(message.time()) => {
                     self.finish(&queue.stream, found.sequence, found.revision, "").await;

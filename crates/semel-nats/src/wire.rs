@@ -31,6 +31,15 @@ pub(crate) enum Expect {
     Last(u64),
 }
 
+/// How a message is removed from a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// It may be there again after the server was killed.
+    Forget,
+    /// It is overwritten, and stays away.
+    Erase,
+}
+
 /// What is heard of the connection beside any answer.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -178,8 +187,13 @@ impl Wire {
     }
 
     /// Removes one message of a stream; `false` if there was none.
-    pub(crate) async fn delete(&self, stream: &str, sequence: u64) -> Result<bool, Failed> {
-        let which = json!({ "seq": sequence, "no_erase": true });
+    pub(crate) async fn remove(
+        &self,
+        stream: &str,
+        sequence: u64,
+        how: Removal,
+    ) -> Result<bool, Failed> {
+        let which = json!({ "seq": sequence, "no_erase": how == Removal::Forget });
         match self.api::<Value>(&format!("STREAM.MSG.DELETE.{stream}"), &which).await {
             Ok(_) => Ok(true),
             Err(failed) if failed.is_missing() => Ok(false),

@@ -1,6 +1,12 @@
-//! Everything that a real server must show.
+//! The adapter against the written contracts, and what only a server can suffer.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panic, in its helpers too")]
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod contract;
+mod proxy;
 mod rig;
+
+mod cluster;
+mod contract;
+mod messages;
+mod outage;
+mod python;
+mod topology;
