@@ -13,6 +13,8 @@ use crate::wire::{News, Wire};
 use crate::{error, names};
 
 const CONNECT: &str = "connect";
+const CHECK_TLS: &str = "Check whether the server speaks TLS, its certificate, the name in it, and \
+                         the roots that are trusted.";
 /// How often the server must show that it is alive.
 const PING_EVERY: Duration = Duration::from_secs(5);
 
@@ -92,16 +94,17 @@ fn encrypt(connecting: ConnectOptions, encryption: &Encryption) -> ConnectOption
 }
 
 fn refused(place: &str, kind: ConnectErrorKind, reason: &str) -> StoreError {
+    // The client counts these among the troubles of the connection.
+    let about_tls = ["certificate", "corrupt message"].iter().any(|text| reason.contains(text));
     let (trouble, help) = match kind {
+        ConnectErrorKind::Io if about_tls => (Trouble::Broken, CHECK_TLS),
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             (Trouble::Broken, "Check user and password, token, key or file of credentials.")
         }
         ConnectErrorKind::ServerParse => {
             (Trouble::Broken, "Write the address as `nats://host:4222`; several with commas.")
         }
-        ConnectErrorKind::Tls => {
-            (Trouble::Broken, "Check the server's certificate, its name, and the roots trusted.")
-        }
+        ConnectErrorKind::Tls => (Trouble::Broken, CHECK_TLS),
         ConnectErrorKind::Dns
         | ConnectErrorKind::TimedOut
         | ConnectErrorKind::Io

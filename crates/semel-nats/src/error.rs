@@ -128,6 +128,9 @@ fn judge(error: ApiError) -> (Trouble, String, &'static str) {
             "Make room: raise the limits of JetStream's storage, or of this stream.",
         ),
         10054 | 10097 => (Trouble::TooLarge, reason, "Send less in one piece."),
+        STREAM_NOT_FOUND | CONSUMER_NOT_FOUND => {
+            (Trouble::Unavailable, reason, "Somebody deleted it: the next call makes it again.")
+        }
         OVERLAP => (
             Trouble::Broken,
             reason,

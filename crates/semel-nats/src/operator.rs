@@ -1,6 +1,6 @@
 //! What a person sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use semel_core::broker::{DeadReason, Receipt};
@@ -13,6 +13,7 @@ use crate::error::Failed;
 use crate::receipt::Held;
 use crate::record::{Death, Record, State};
 use crate::registry::Registry;
+use crate::stored::Stored;
 use crate::wire::nanos;
 use crate::{Nats, message, names};
 
@@ -82,7 +83,7 @@ impl Operator for Nats {
                 break;
             }
             let letter = self.letter(&registry, &lying).await;
-            letters.extend(letter.map_err(|failed| self.failed(LIST, failed))?);
+            letters.push(letter.map_err(|failed| self.failed(LIST, failed))?);
         }
         Ok(letters)
     }
@@ -105,7 +106,7 @@ impl Operator for Nats {
         }
         let (_, registry) = self.registry(SHOW).await?;
         let lying = Lying { token, sequence, revision, record };
-        self.letter(&registry, &lying).await.map_err(failed)
+        self.letter(&registry, &lying).await.map(Some).map_err(failed)
     }
 }
 
@@ -214,14 +215,11 @@ impl Nats {
         records: &[Lying],
     ) -> Result<Option<Timestamp>, Failed> {
         let (stream, subject) = (self.names.queue_stream(token), self.names.queue_subject(token));
-        let is_dead = |sequence: u64| {
-            records
-                .iter()
-                .any(|lying| lying.sequence == sequence && lying.record.state == State::Dead)
-        };
+        let dead = records.iter().filter(|lying| lying.record.state == State::Dead);
+        let dead: BTreeSet<u64> = dead.map(|lying| lying.sequence).collect();
         let mut from = first;
         while let Some(message) = self.wire.next(&stream, &subject, from).await? {
-            if !is_dead(message.seq) {
+            if !dead.contains(&message.seq) {
                 return Ok(Some(message.time()));
             }
             from = message.seq + 1;
@@ -229,20 +227,17 @@ impl Nats {
         Ok(None)
     }
 
-    /// A dead record with its message; nothing if somebody removed the message by hand.
-    async fn letter(
-        &self,
-        registry: &Registry,
-        lying: &Lying,
-    ) -> Result<Option<DeadLetter>, Failed> {
+    /// A dead record with its message. One whose message was removed by hand is shown without it,
+    /// so that a person can remove the rest.
+    async fn letter(&self, registry: &Registry, lying: &Lying) -> Result<DeadLetter, Failed> {
         let Lying { token, sequence, revision, record } = lying;
         let found = self.wire.get(&self.names.queue_stream(token), *sequence).await?;
-        let Some(found) = found else {
+        if found.is_none() {
             tracing::warn!(token, sequence, "a dead letter's message was removed from its stream");
-            return Ok(None);
-        };
+        }
         let endpoint = names::endpoint(token);
-        let raw = found.data();
+        let raw = found.as_ref().map(Stored::data).unwrap_or_default();
+        let headers = found.as_ref().map(Stored::headers).unwrap_or_default();
         let held = Held {
             token: token.clone(),
             sequence: *sequence,
@@ -250,11 +245,11 @@ impl Nats {
             ack: record.ack.clone(),
         };
         let death = record.death.as_ref();
-        Ok(Some(DeadLetter {
+        Ok(DeadLetter {
             number: i64::try_from(*revision).unwrap_or(i64::MAX),
             protocol: registry.endpoints.get(&endpoint).map(|known| known.protocol.clone()),
             endpoint,
-            envelope: message::decode(&found.headers(), raw.clone()),
+            envelope: message::decode(&headers, raw.clone()),
             entity: death.and_then(|death| death.entity.clone()),
             raw,
             reason: death.map_or(DeadReason::HandlerFailed, Death::reason),
@@ -262,6 +257,6 @@ impl Nats {
             deliveries: record.deliveries,
             failures: record.failures(),
             receipt: Receipt::new(held.to_string()),
-        }))
+        })
     }
 }

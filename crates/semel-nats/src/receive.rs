@@ -19,7 +19,7 @@ use crate::{Nats, RECEIVE_MAX};
 
 /// How long the consumer keeps a dead letter to itself before it offers it again, to be put off
 /// once more: it is woken by whoever replays it.
-pub(crate) const DEAD_ALARM: Duration = Duration::from_secs(600);
+pub(crate) const DEAD_ALARM: Duration = Duration::from_secs(3600);
 /// How often a record is looked at again that changed under our hands.
 const LOOKS_MAX: usize = 8;
 
@@ -80,6 +80,7 @@ impl Nats {
         if queue.is_suspect.swap(false, Ordering::Relaxed) {
             self.quarantine(queue).await.map_err(|failed| {
                 queue.is_suspect.store(true, Ordering::Relaxed);
+                self.forget_if_gone(queue, &failed);
                 self.failed("receive", failed)
             })?;
         }

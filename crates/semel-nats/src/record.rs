@@ -150,11 +150,6 @@ impl Record {
         self.stored == stored || (self.stored == 0 && self.state == State::Waiting)
     }
 
-    /// The same, where the time is known to the millisecond alone.
-    pub(crate) fn is_of_ms(&self, stored: Timestamp) -> bool {
-        self.stored / 1_000_000 == stored.unix_ms()
-    }
-
     pub(crate) fn failures(&self) -> Vec<FailureRecord> {
         self.failures.iter().map(KeptFailure::read).collect()
     }

@@ -7,6 +7,7 @@ use semel_core::{Clock as _, StoreError};
 
 use crate::Nats;
 use crate::error::Failed;
+use crate::operator::Lying;
 use crate::receipt::{Arrival, Held, renewed};
 use crate::receive::DEAD_ALARM;
 use crate::record::{Record, State};
@@ -14,6 +15,9 @@ use crate::wire::{Expect, Removal};
 
 /// How often a record is looked at again that changed under our hands.
 const LOOKS_MAX: usize = 8;
+
+/// How many records of the past one sweep looks at.
+const SWEPT_MAX: usize = 1_000;
 
 /// What became of a change of a record.
 enum Changed {
@@ -174,26 +178,32 @@ impl Nats {
         const SWEEP: &str = "sweep";
         let queue = self.queue(SWEEP, endpoint).await?;
         let now = self.clock.now().unix_ms();
-        for found in self.records(SWEEP, Some(&queue.token), 0).await? {
-            let record = &found.record;
-            if record.state != State::Done && record.until > now && record.state != State::Dead {
-                continue;
+        let records = self.records(SWEEP, Some(&queue.token), 0).await?;
+        let loose = records.into_iter().filter(|lying| match lying.record.state {
+            State::Done => true,
+            State::Leased | State::Waiting => lying.record.until <= now,
+            // A person decides.
+            State::Dead => false,
+        });
+        for lying in loose.take(SWEPT_MAX) {
+            let swept = self.sweep_one(&queue.stream, &lying).await;
+            swept.map_err(|failed| self.failed(SWEEP, failed))?;
+        }
+        Ok(())
+    }
+
+    async fn sweep_one(&self, stream: &str, lying: &Lying) -> Result<(), Failed> {
+        match self.wire.get(stream, lying.sequence).await? {
+            None => {
+                let state = self.names.state_stream();
+                self.wire.remove(&state, lying.revision, Removal::Forget).await?;
             }
-            let failed = |failed| self.failed(SWEEP, failed);
-            let message = self.wire.get(&queue.stream, found.sequence).await.map_err(failed)?;
-            let state = self.names.state_stream();
-            match message {
-                None => {
-                    self.wire
-                        .remove(&state, found.revision, Removal::Forget)
-                        .await
-                        .map_err(failed)?;
+            Some(message) if lying.record.state == State::Done => {
+                if lying.record.is_of(message.stored()) {
+                    self.finish(stream, lying.sequence, lying.revision, "").await;
                 }
-                Some(message) if record.state == State::Done && record.is_of_ms(message.time()) => {
-                    self.finish(&queue.stream, found.sequence, found.revision, "").await;
-                }
-                Some(_) => {}
             }
+            Some(_) => {}
         }
         Ok(())
     }

@@ -54,6 +54,7 @@ struct StreamConfig {
     deny_delete: bool,
     sealed: bool,
     no_ack: bool,
+    num_replicas: usize,
     mirror: Option<Value>,
     sources: Option<Vec<Value>>,
 }
@@ -72,6 +73,7 @@ impl Default for StreamConfig {
             deny_delete: false,
             sealed: false,
             no_ack: false,
+            num_replicas: 1,
             mirror: None,
             sources: None,
         }
@@ -240,6 +242,10 @@ impl Nats {
             other => other,
         };
         let info: StreamInfo = found.map_err(|failed| self.failed(MAKE, failed))?;
+        let (kept, asked) = (info.config.num_replicas, self.options.replicas);
+        if kept < asked {
+            tracing::warn!(stream, kept, asked, "the stream was made with fewer replicas");
+        }
         let misfits = info.config.misfits(subjects, retention, per_subject);
         self.require_fit("the stream", stream, &misfits)
     }

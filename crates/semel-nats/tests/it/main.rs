@@ -6,6 +6,8 @@ mod rig;
 
 mod cluster;
 mod contract;
+mod exactly_once;
+mod fences;
 mod messages;
 mod outage;
 mod python;

@@ -7,7 +7,7 @@ use semel_core::broker::{Receive, Registration, SendOutcome, Settlement};
 use semel_core::operator::Operator as _;
 use semel_core::store::Trouble;
 use semel_core::{Broker as _, StoreError};
-use semel_nats::{Login, Nats, Options};
+use semel_nats::{Encryption, Login, Nats, Options};
 use serde_json::{Value, json};
 
 use crate::rig::{
@@ -66,6 +66,32 @@ async fn wrong_credentials_are_told_without_them() {
         let nats = Nats::connect(&address, with(login.clone())).await.unwrap();
         assert!(!format!("{nats:?} {login:?}").contains("s3cret"));
     }
+}
+
+/// A connection that must be encrypted trusts the roots that it was told, and no others.
+#[tokio::test]
+async fn an_encrypted_connection_checks_the_certificate() {
+    let own = folder("tls-certificate");
+    std::fs::create_dir_all(&own).unwrap();
+    let (key, certificate) = (own.join("server.key"), own.join("server.crt"));
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    openssl.args(["-nodes", "-days", "3650", "-subj", "/CN=localhost"]);
+    openssl.args(["-addext", "subjectAltName=IP:127.0.0.1"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
+    assert!(openssl.output().unwrap().status.success());
+    let (key, shown) = (key.display(), certificate.display());
+    let server =
+        configured("tls", &format!("tls {{ cert_file: \"{shown}\", key_file: \"{key}\" }}\n"));
+    let with = |encryption| Options { encryption, ..fresh_options() };
+    let trusting = with(Encryption::RequiredWithRoots(certificate.clone()));
+    let nats = Nats::connect(&server.address(), trusting).await.unwrap();
+    sent(&nats, message("1")).await;
+    let error = refused(&server.address(), &with(Encryption::Required)).await;
+    assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
+    let error = refused(&crate::rig::address(), &with(Encryption::Required)).await;
+    assert!(error.to_string().to_lowercase().contains("tls"), "{error}");
 }
 
 #[tokio::test]
