@@ -35,12 +35,16 @@ pub(crate) async fn connect(
     let limit = options.call_timeout;
     // Several servers may be tried, each up to the limit.
     let tries = u32::try_from(addresses.len().max(1)).unwrap_or(1) * 2;
-    let client: Client =
-        match tokio::time::timeout(limit * tries, connecting.connect(addresses)).await {
-            Ok(Ok(client)) => client,
-            Ok(Err(failed)) => return Err(refused(place, failed.kind(), &chain(&failed))),
-            Err(_) => return Err(refused(place, ConnectErrorKind::TimedOut, "no answer")),
-        };
+    let client: Client = match tokio::time::timeout(
+        limit.saturating_mul(tries),
+        connecting.connect(addresses),
+    )
+    .await
+    {
+        Ok(Ok(client)) => client,
+        Ok(Err(failed)) => return Err(refused(place, failed.kind(), &chain(&failed))),
+        Err(_) => return Err(refused(place, ConnectErrorKind::TimedOut, "no answer")),
+    };
     let wire = Wire { client, limit, news };
     match wire.api::<Value>("INFO", &json!({})).await {
         Ok(_) => Ok(wire),

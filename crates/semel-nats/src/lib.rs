@@ -43,8 +43,8 @@
 //! | delayed send | the header `Semel-Due`; whoever is offered it early puts it off, uncounted |
 //! | subscribers | read from `P.endpoints` by the sender, once a message; copies are made by it |
 //! | receive with a lease | pull; put the record `leased`; `-NAK` with the lease as delay, which makes the lease the consumer's timer |
-//! | extend | put the record with a later end; `-NAK` with the new lease as delay |
-//! | `Ack` | put the record `done`; delete the message, `+ACK`; delete the record |
+//! | extend | put the record with its new end; `-NAK` with the new lease as delay (`+WPI` knows the consumer's one `ack_wait` alone) |
+//! | `Ack` | put the record `done`; erase the message, and with it the consumer's memory of it; delete the record |
 //! | `Release`, `Retry` | put the record `waiting`, with the failure; `-NAK` with the wait as delay |
 //! | `DeadLetter` | put the record `dead`; the consumer puts the message off again and again |
 //! | replay | put the record `waiting` with counts of zero; `-NAK` |
@@ -54,8 +54,9 @@
 //! do then (removing a message, for one) is done by whoever is offered the message next, should its
 //! worker die; registering an endpoint sweeps up what nobody is offered any more.
 //!
-//! A message costs one write to send it, and four requests with two small writes from its receipt to
-//! its end.
+//! A message costs one request to send it and five from its receipt to its end: its record and the
+//! consumer's timer, at the same time; then `done`, the erasure, and the end of the record, one after
+//! the other. Extending a lease is two.
 //!
 //! # Other languages
 //! Messages are CloudEvents in the binary mode of the NATS binding: attributes as headers `ce-…`,
@@ -98,6 +99,8 @@
 //! - The consumer walks over all messages in work, delayed and dead whenever a timer ends: many
 //!   ten thousands of them cost it time.
 //! - Inspecting reads all records.
+//! - Each lease shows as a `-NAK` in JetStream's advisories and counts of redeliveries, which
+//!   therefore tell nothing about failures; `semel inspect` and the dead letters do.
 //! - Deleting `P_state` by hand forgets leases, histories and which messages are dead: dead letters
 //!   are then delivered again. Back up and restore all streams of a place together.
 

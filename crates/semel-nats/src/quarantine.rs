@@ -4,22 +4,19 @@
 //! of the protocol, or that claim to be a status of the server. Such a message would cut it each
 //! time it is offered, so that it is looked for, after a cut, by a way that carries any bytes.
 
-use std::time::Duration;
-
 use semel_core::Clock as _;
 use semel_core::broker::FailureRecord;
 
 use crate::Nats;
 use crate::error::Failed;
 use crate::names::CONSUMER;
+use crate::receive::PUT_OFF_MAX;
 use crate::record::Record;
 use crate::topology::Queue;
 use crate::wire::Expect;
 
 /// How many messages are looked at.
 const LOOKS_MAX: usize = 1_000;
-/// How long the consumer keeps such a message to itself: ten years.
-const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 impl Nats {
     /// Parks what cannot be received among the messages that were offered and not settled.
@@ -42,7 +39,7 @@ impl Nats {
             let number = progress.consumer_sequence;
             let ack = format!("$JS.ACK.{stream}.{CONSUMER}.1.{sequence}.{number}.{stored}.0");
             self.park(queue, sequence, stored, &ack).await?;
-            self.put_off(&ack, NEVER).await;
+            self.put_off(&ack, PUT_OFF_MAX).await;
         }
         Ok(())
     }

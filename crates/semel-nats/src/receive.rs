@@ -20,6 +20,8 @@ use crate::{Nats, RECEIVE_MAX};
 /// How long the consumer keeps a dead letter to itself before it offers it again, to be put off
 /// once more: it is woken by whoever replays it.
 pub(crate) const DEAD_ALARM: Duration = Duration::from_secs(3600);
+/// How long the consumer can be told to wait: its own sum of times must not overflow.
+pub(crate) const PUT_OFF_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How often a record is looked at again that changed under our hands.
 const LOOKS_MAX: usize = 8;
 
@@ -182,7 +184,7 @@ impl Nats {
             let (next, hold) = match decide(record, due, &arrival, now.unix_ms(), until) {
                 Step::Remove => {
                     if let Some((revision, _)) = seen {
-                        self.finish(&queue.stream, arrival.sequence, revision, &ack).await;
+                        self.finish(&queue.stream, arrival.sequence, revision).await;
                     }
                     return Ok(None);
                 }
@@ -252,7 +254,7 @@ impl Nats {
     /// Tells the consumer when to offer a message again. A word that is lost costs time alone: the
     /// record says whose the message is.
     pub(crate) async fn put_off(&self, ack: &str, span: Duration) {
-        let word = match nanos(span) {
+        let word = match nanos(span.min(PUT_OFF_MAX)) {
             0 => "-NAK".to_owned(),
             span => format!("-NAK {{\"delay\": {span}}}"),
         };

@@ -10,6 +10,7 @@ use semel_core::store::Trouble;
 use semel_core::{Clock as _, Envelope, StoreError, Timestamp};
 
 use crate::Nats;
+use crate::error::Failed;
 use crate::message::{self, HEADER_BYTES_MAX};
 use crate::record::Record;
 use crate::topology::Queue;
@@ -148,10 +149,7 @@ impl Nats {
             }
             Err(failed) => {
                 self.forget_if_gone(queue, &failed);
-                let is_no = matches!(
-                    failed,
-                    crate::error::Failed::Refused(_) | crate::error::Failed::TooLarge(_)
-                );
+                let is_no = matches!(failed, Failed::Refused(_) | Failed::TooLarge(_));
                 let error = self.failed(SEND, failed);
                 if is_no && !error.is_passing() {
                     SendOutcome::Refused(error)

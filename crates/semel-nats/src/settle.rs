@@ -128,7 +128,7 @@ impl Nats {
         let stream = self.names.queue_stream(&held.token);
         let wait = u64::try_from(record.until - self.clock.now().unix_ms()).unwrap_or(0);
         match record.state {
-            State::Done => self.finish(&stream, held.sequence, revision, &held.ack).await,
+            State::Done => self.finish(&stream, held.sequence, revision).await,
             State::Waiting if before == Before::Dead => {
                 self.wake(&stream, &record.ack, Duration::from_millis(wait)).await;
             }
@@ -138,26 +138,18 @@ impl Nats {
         }
     }
 
-    /// Removes a message that is done, and then its record. The consumer is told as well, so that
-    /// it has nothing left to wait for; the removal does not rest on it, for in a cluster its
-    /// leader answers before the others know.
+    /// Removes a message that is done, and then its record. With the message, the consumer's memory
+    /// of it goes; its acknowledgement would add nothing, for in a cluster its leader answers before
+    /// the others know.
     ///
     /// The message is erased, in this order, because a server notes what was merely removed some
     /// time later: killed before, it has the message again, and by then its record may be gone.
-    pub(crate) async fn finish(&self, stream: &str, sequence: u64, revision: u64, ack: &str) {
+    pub(crate) async fn finish(&self, stream: &str, sequence: u64, revision: u64) {
         let erased = self.wire.remove(stream, sequence, Removal::Erase).await;
-        let state = self.names.state_stream();
-        let (told, removed) = match erased {
-            Ok(_) => tokio::join!(
-                self.wire.tell(ack, "+ACK".to_owned()),
-                self.wire.remove(&state, revision, Removal::Forget),
-            ),
-            Err(failed) => (Ok(()), Err(failed)),
+        let removed = match erased {
+            Ok(_) => self.wire.remove(&self.names.state_stream(), revision, Removal::Forget).await,
+            Err(failed) => Err(failed),
         };
-        if let Err(failed) = told {
-            let error = self.failed("acknowledge to the consumer", failed);
-            tracing::debug!(%error, "the consumer may look for a removed message once more");
-        }
         if let Err(failed) = removed {
             let error = self.failed("remove a settled message", failed);
             tracing::warn!(%error, sequence, "a settled message is removed later");
@@ -200,7 +192,7 @@ impl Nats {
             }
             Some(message) if lying.record.state == State::Done => {
                 if lying.record.is_of(message.stored()) {
-                    self.finish(stream, lying.sequence, lying.revision, "").await;
+                    self.finish(stream, lying.sequence, lying.revision).await;
                 }
             }
             Some(_) => {}

@@ -220,7 +220,7 @@ impl Wire {
     ) -> Result<Pulled, Failed> {
         self.check_connected()?;
         let start = Instant::now();
-        let limit = self.limit + wait.unwrap_or_default();
+        let limit = self.limit.saturating_add(wait.unwrap_or_default());
         let mut cuts = self.news.cuts.subscribe();
         let before = *cuts.borrow_and_update();
         let mut messages = Vec::new();

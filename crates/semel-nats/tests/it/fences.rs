@@ -6,10 +6,14 @@ use async_nats::HeaderMap;
 use semel_core::Broker as _;
 use semel_core::broker::{DeadReason, Delivery, Receipt, Registration, SettleOutcome, Settlement};
 use semel_core::operator::Operator as _;
+use semel_nats::Nats;
 use serde_json::{Value, json};
 
 use crate::messages::failure;
-use crate::rig::{LONG, NatsRig, dead_letters, fresh, id, message, next, receive, sent, settled};
+use crate::proxy::{Mode, Proxy};
+use crate::rig::{
+    LONG, NatsRig, dead_letters, fresh, id, message, next, private, receive, sent, settled,
+};
 
 const AT_ONCE: Settlement = Settlement::Release { after: Duration::ZERO };
 
@@ -34,7 +38,7 @@ async fn api(rig: &NatsRig, what: String) -> Value {
     serde_json::from_slice(&answer.payload).unwrap()
 }
 
-async fn nothing(nats: &semel_nats::Nats) {
+async fn nothing(nats: &Nats) {
     let received = receive(nats, 10, LONG, Duration::from_millis(300)).await.unwrap();
     assert!(received.is_empty(), "{received:?}");
 }
@@ -109,6 +113,11 @@ async fn an_old_dead_letter_is_replayed_at_once() {
 async fn a_deleted_consumer_changes_no_fate() {
     let rig = fresh().await;
     let nats = rig.open().await;
+    // The old consumer has counted further than the new one will have.
+    for n in 0..10 {
+        sent(&nats, message(n.to_string())).await;
+        settled(&nats, &next(&nats, LONG).await, Settlement::Ack).await;
+    }
     for name in ["leased", "dead", "ready"] {
         sent(&nats, message(name)).await;
     }
@@ -185,6 +194,34 @@ async fn registering_sweeps_what_a_crash_left() {
         let left = info["state"]["messages"].as_u64().unwrap();
         // Of the records, the registration alone.
         assert_eq!(left, u64::from(stream == rig.state_stream()), "{stream}");
+    }
+}
+
+/// A worker whose claim lands when another has long settled the message gets nothing, and leaves
+/// nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_lands_late_revives_nothing() {
+    let server = private("late");
+    let mut rig = fresh().await;
+    rig.address = server.address();
+    let proxy = Proxy::start(server.port()).await;
+    let held_up = Nats::connect(&proxy.address(), rig.options.clone()).await.unwrap();
+    let nats = rig.open().await;
+    assert!(receive(&held_up, 1, LONG, Duration::ZERO).await.unwrap().is_empty());
+    let waiting =
+        tokio::spawn(async move { receive(&held_up, 1, LONG, Duration::from_secs(4)).await });
+    // Its request to receive is through; its claim will not be.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    proxy.set(Mode::HoldRequests);
+    sent(&nats, message("1")).await;
+    let delivery = next(&nats, LONG).await;
+    settled(&nats, &delivery, Settlement::Ack).await;
+    proxy.set(Mode::Pass);
+    let received = waiting.await.unwrap().unwrap();
+    assert!(received.is_empty(), "{received:?}");
+    for stream in [rig.queue_stream("orders"), rig.state_stream()] {
+        let info = api(&rig, format!("STREAM.INFO.{stream}")).await;
+        assert_eq!(info["state"]["messages"], 0, "{stream}");
     }
 }
 

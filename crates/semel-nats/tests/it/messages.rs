@@ -12,7 +12,7 @@ use semel_core::{Broker as _, EnvelopeError, Timestamp};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::rig::{
-    LONG, dead_letters, fresh, id, message, next, private, receive, send, sent, settled, to,
+    LONG, dead_letters, fresh, id, message, next, private, receive, send, sent, settled, to, until,
 };
 
 pub(crate) fn failure() -> FailureRecord {
@@ -84,7 +84,14 @@ async fn a_message_that_cuts_the_connection_is_parked() {
     while start.elapsed() < Duration::from_secs(60) {
         let received = receive(&nats, 10, LONG, Duration::from_millis(500)).await;
         for delivery in received.unwrap_or_default() {
-            settled(&nats, &delivery, Settlement::Ack).await;
+            // The cut may hit this as well.
+            let done = || async {
+                match nats.settle(&delivery.receipt, Settlement::Ack).await {
+                    SettleOutcome::Unknown(error) => Err(error),
+                    SettleOutcome::Settled | SettleOutcome::Stale => Ok(()),
+                }
+            };
+            until(Duration::from_secs(20), done).await;
             seen.push(id(&delivery).to_owned());
         }
         let report = nats.inspect().await;
@@ -139,17 +146,19 @@ async fn what_is_too_large_is_refused_before_it_is_sent() {
     let nats = rig.open().await;
     let limit = nats.limits().message_bytes_max;
     assert!((120_000..200_000).contains(&limit), "{limit}");
-    let refused = |outcome| {
+    let refused = |outcome, told| {
         let SendOutcome::Refused(error) = outcome else { panic!("{outcome:?}") };
         assert_eq!(error.trouble, Trouble::TooLarge, "{error}");
+        // By us, and not by the server.
+        assert!(error.reason.contains(told), "{error}");
     };
     let mut large = message("large");
     large.data = vec![b'x'; 200_000].into();
-    refused(send(&nats, large).await);
+    refused(send(&nats, large).await, "200");
     // Within the limit of a message, yet above that of headers; each letter takes six bytes there.
     let mut wide = message("wide");
     wide.set_text("wide", "ä".repeat(11_000));
-    refused(send(&nats, wide).await);
+    refused(send(&nats, wide).await, "as headers");
     let mut full = message("full");
     full.set_text("wide", "ä".repeat(10_000));
     full.data = vec![b'x'; limit - full.size()].into();
@@ -226,4 +235,28 @@ async fn a_delay_rests_on_the_message_alone() {
     assert!(early.is_empty(), "{early:?}");
     let delivery = next(&nats, LONG).await;
     assert_eq!((id(&delivery), delivery.deliveries), ("late", 1), "to be put off does not count");
+}
+
+/// Spans beyond all reason wait, and neither overflow nor keep the consumer busy.
+#[tokio::test]
+async fn an_endless_delay_is_a_delay() {
+    let rig = fresh().await;
+    let nats = rig.open().await;
+    let destination = Destination::Endpoint("orders".to_owned());
+    let delay = Duration::MAX;
+    let outgoing = Outgoing { to: destination, envelope: message("never"), delay };
+    let outcome = nats.send(vec![outgoing]).await.pop().unwrap();
+    assert!(matches!(outcome, SendOutcome::Sent), "{outcome:?}");
+    sent(&nats, message("leased")).await;
+    let delivery = next(&nats, Duration::MAX).await;
+    assert_eq!(id(&delivery), "leased");
+    nats.extend(std::slice::from_ref(&delivery.receipt), Duration::MAX).await.unwrap();
+    for _ in 0..3 {
+        let received = receive(&nats, 10, LONG, Duration::from_millis(100)).await.unwrap();
+        assert!(received.is_empty(), "{received:?}");
+    }
+    let info = format!("$JS.API.CONSUMER.INFO.{}.workers", rig.queue_stream("orders"));
+    let info = rig.bare().await.request(info, "".into()).await.unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&info.payload).unwrap();
+    assert_eq!(info["delivered"]["consumer_seq"], 2, "each was handed out once");
 }

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 pub(crate) enum Mode {
     /// They pass.
     Pass,
+    /// Those to the server wait until they may pass.
+    HoldRequests,
     /// Those from the server vanish: requests arrive, replies do not.
     LoseReplies,
     /// All vanish.
@@ -37,10 +39,8 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                let passes = |mode| matches!(mode, Mode::Pass | Mode::LoseReplies);
-                tokio::spawn(pump(from_client, to_server, accepting.subscribe(), passes));
-                let passes = |mode| mode == Mode::Pass;
-                tokio::spawn(pump(from_server, to_client, accepting.subscribe(), passes));
+                tokio::spawn(pump(from_client, to_server, accepting.subscribe(), of_requests));
+                tokio::spawn(pump(from_server, to_client, accepting.subscribe(), of_replies));
             }
         });
         Self { port, mode }
@@ -55,31 +55,55 @@ impl Proxy {
     }
 }
 
-/// Hands bytes on while `passes`; drops them otherwise; ends with the connection.
+/// What becomes of the bytes of one direction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Pass,
+    Vanish,
+    Wait,
+}
+
+fn of_requests(mode: Mode) -> Fate {
+    match mode {
+        Mode::Pass | Mode::LoseReplies => Fate::Pass,
+        Mode::HoldRequests => Fate::Wait,
+        Mode::BlackHole | Mode::Cut => Fate::Vanish,
+    }
+}
+
+fn of_replies(mode: Mode) -> Fate {
+    match mode {
+        Mode::Pass | Mode::HoldRequests => Fate::Pass,
+        Mode::LoseReplies | Mode::BlackHole | Mode::Cut => Fate::Vanish,
+    }
+}
+
+/// Hands bytes on, or not; ends with the connection.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut mode: watch::Receiver<Mode>,
-    passes: fn(Mode) -> bool,
+    fate: fn(Mode) -> Fate,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        if *mode.borrow() == Mode::Cut {
+        if *mode.borrow_and_update() == Mode::Cut {
             return;
         }
-        tokio::select! {
-            read = from.read(&mut buffer) => {
-                let Ok(count @ 1..) = read else { return };
-                let passes = passes(*mode.borrow());
-                if passes && to.write_all(&buffer[..count]).await.is_err() {
-                    return;
-                }
-            }
-            changed = mode.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-            }
+        let count = tokio::select! {
+            read = from.read(&mut buffer) => match read {
+                Ok(count @ 1..) => count,
+                _ => return,
+            },
+            changed = mode.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        };
+        let decided = mode.wait_for(|mode| fate(*mode) != Fate::Wait).await.map(|mode| fate(*mode));
+        let Ok(decided) = decided else { return };
+        if decided == Fate::Pass && to.write_all(&buffer[..count]).await.is_err() {
+            return;
         }
     }
 }
