@@ -132,7 +132,8 @@ pub(crate) async fn receive(
 /// Receives one message of `orders`, which must come within five seconds.
 pub(crate) async fn next(nats: &Nats, lease: Duration) -> Delivery {
     let received = receive(nats, 1, lease, Duration::from_secs(5)).await;
-    received.unwrap_or_else(|error| panic!("{error}")).pop().expect("a message")
+    let mut received = received.unwrap_or_else(|error| panic!("{error}"));
+    received.pop().unwrap_or_else(|| panic!("nothing came"))
 }
 
 pub(crate) async fn settled(nats: &Nats, delivery: &Delivery, settlement: Settlement) {
