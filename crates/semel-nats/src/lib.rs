@@ -50,9 +50,10 @@
 //! | replay | put the record `waiting` with counts of zero; `-NAK` |
 //! | number of a dead letter | the sequence of its record in `P_state` |
 //!
-//! A settlement is decided when its record is kept, and that is when it is `Settled`. What is left to
-//! do then (removing a message, for one) is done by whoever is offered the message next, should its
-//! worker die; registering an endpoint sweeps up what nobody is offered any more.
+//! A settlement is decided when its record is kept, and that is when it is `Settled`. What is left
+//! to do then (removing a message, for one) is tried again by its worker; should that die, it is
+//! done by whoever is offered the message next. Registering an endpoint sweeps up what nobody is
+//! offered any more.
 //!
 //! A message costs one request to send it and five from its receipt to its end: its record and the
 //! consumer's timer, at the same time; then `done`, the erasure, and the end of the record, one after
@@ -151,6 +152,8 @@ pub struct Nats {
     clock: SystemClock,
     /// The queues that are known to be there.
     known: Mutex<HashMap<String, Arc<Queue>>>,
+    /// Settled messages that are still to be removed: stream, sequence, and revision of the record.
+    unfinished: Mutex<Vec<(String, u64, u64)>>,
 }
 
 impl Nats {
@@ -167,8 +170,8 @@ impl Nats {
             return Err(error::new(&place, Trouble::Unsupported, "connect", reason, help));
         };
         let wire = connect::connect(&place, &addresses, &options).await?;
-        let known = Mutex::default();
-        let nats = Self { wire, names, options, place, clock: SystemClock, known };
+        let (known, unfinished) = (Mutex::default(), Mutex::default());
+        let nats = Self { wire, names, options, place, clock: SystemClock, known, unfinished };
         nats.ensure_state().await?;
         Ok(nats)
     }
@@ -187,6 +190,10 @@ impl Nats {
     fn message_bytes_max(&self) -> usize {
         let payload = self.payload_max();
         payload.saturating_sub(HEADER_BYTES_MAX + 1024).max(payload / 2)
+    }
+
+    fn unfinished(&self) -> MutexGuard<'_, Vec<(String, u64, u64)>> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<String, Arc<Queue>>> {

@@ -16,6 +16,9 @@ use crate::wire::{Expect, Removal};
 /// How often a record is looked at again that changed under our hands.
 const LOOKS_MAX: usize = 8;
 
+/// How many settled messages are remembered that are still to be removed. The others are found when
+/// their endpoint registers again.
+const UNFINISHED_MAX: usize = 10_000;
 /// How many records of the past one sweep looks at.
 const SWEPT_MAX: usize = 1_000;
 
@@ -153,6 +156,22 @@ impl Nats {
         if let Err(failed) = removed {
             let error = self.failed("remove a settled message", failed);
             tracing::warn!(%error, sequence, "a settled message is removed later");
+            let mut unfinished = self.unfinished();
+            if unfinished.len() < UNFINISHED_MAX {
+                unfinished.push((stream.to_owned(), sequence, revision));
+            }
+        }
+    }
+
+    /// Removes what could not be removed when it was settled: nobody may be offered it again, and
+    /// so find it.
+    pub(crate) async fn catch_up(&self) {
+        if self.unfinished().is_empty() || self.wire.check_connected().is_err() {
+            return;
+        }
+        let unfinished = std::mem::take(&mut *self.unfinished());
+        for (stream, sequence, revision) in unfinished {
+            self.finish(&stream, sequence, revision).await;
         }
     }
 

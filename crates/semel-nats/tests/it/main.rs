@@ -6,6 +6,7 @@ mod rig;
 
 mod cluster;
 mod contract;
+mod cuts;
 mod exactly_once;
 mod fences;
 mod messages;
