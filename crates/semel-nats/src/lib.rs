@@ -127,6 +127,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use semel_core::store::Trouble;
@@ -154,6 +155,8 @@ pub struct Nats {
     known: Mutex<HashMap<String, Arc<Queue>>>,
     /// Settled messages that are still to be removed: stream, sequence, and revision of the record.
     unfinished: Mutex<Vec<(String, u64, u64)>>,
+    /// The newest revision of the registrations that we know of.
+    registry_seen: AtomicU64,
 }
 
 impl Nats {
@@ -171,7 +174,16 @@ impl Nats {
         };
         let wire = connect::connect(&place, &addresses, &options).await?;
         let (known, unfinished) = (Mutex::default(), Mutex::default());
-        let nats = Self { wire, names, options, place, clock: SystemClock, known, unfinished };
+        let nats = Self {
+            wire,
+            names,
+            options,
+            place,
+            clock: SystemClock,
+            known,
+            unfinished,
+            registry_seen: AtomicU64::new(0),
+        };
         nats.ensure_state().await?;
         Ok(nats)
     }

@@ -231,7 +231,10 @@ impl Nats {
     /// so that a person can remove the rest.
     async fn letter(&self, registry: &Registry, lying: &Lying) -> Result<DeadLetter, Failed> {
         let Lying { token, sequence, revision, record } = lying;
-        let found = self.wire.get(&self.names.queue_stream(token), *sequence).await?;
+        let found = match self.wire.get(&self.names.queue_stream(token), *sequence).await {
+            Err(failed) if failed.is_missing() => None,
+            found => found?,
+        };
         if found.is_none() {
             tracing::warn!(token, sequence, "a dead letter's message was removed from its stream");
         }

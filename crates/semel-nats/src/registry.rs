@@ -1,6 +1,7 @@
 //! Who is there, and who subscribes to what: one document, changed by compare-and-set.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -56,7 +57,10 @@ impl Nats {
             let expect = Expect::Last(revision);
             let put = self.wire.publish(&stream, subject, HeaderMap::new(), body.into(), expect);
             match put.await {
-                Ok(_) => return Ok(()),
+                Ok(revision) => {
+                    self.registry_seen.fetch_max(revision, Ordering::SeqCst);
+                    return Ok(());
+                }
                 Err(failed) if failed.is_conflict() => {
                     // Others are at it too: each in its turn.
                     tokio::time::sleep(Duration::from_millis(u64::from(attempt * 2))).await;
@@ -84,9 +88,16 @@ impl Nats {
     ) -> Result<(u64, Registry), StoreError> {
         let subject = self.names.registry_subject();
         let found = self.wire.last(&self.names.state_stream(), &subject).await;
-        let Some(found) = found.map_err(|failed| self.failed(operation, failed))? else {
-            return Ok((0, Registry::default()));
-        };
+        let found = found.map_err(|failed| self.failed(operation, failed))?;
+        let revision = found.as_ref().map_or(0, |found| found.seq);
+        // To take an older state for the truth would send messages to nobody, and tell no one.
+        if revision < self.registry_seen.fetch_max(revision, Ordering::SeqCst) {
+            let reason = "the server shows registrations older than those it showed before";
+            let help =
+                "It may not have caught up yet. If somebody deleted them, restart the workers.";
+            return Err(self.error(Trouble::Unavailable, operation, reason, help));
+        }
+        let Some(found) = found else { return Ok((0, Registry::default())) };
         match serde_json::from_slice(&found.data()) {
             Ok(registry) => Ok((found.seq, registry)),
             Err(error) => {

@@ -181,7 +181,8 @@ impl Wire {
     async fn find(&self, stream: &str, which: Value) -> Result<Option<Stored>, Failed> {
         match self.api::<Found>(&format!("STREAM.MSG.GET.{stream}"), &which).await {
             Ok(found) => Ok(Some(found.message)),
-            Err(failed) if failed.is_missing() => Ok(None),
+            // A stream that is not there, perhaps not yet, says nothing about its messages.
+            Err(failed) if failed.is_missing() && !failed.is_stream_gone() => Ok(None),
             Err(failed) => Err(failed),
         }
     }

@@ -138,7 +138,8 @@ async fn each_deposit_counts_once(name: &str, protocol: impl Protocol) {
     }
     // A while for what would count twice.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(totals().await, (DEPOSITS, DEPOSITS));
+    let report = until(limit, || sender.operator().inspect()).await;
+    assert_eq!(totals().await, (DEPOSITS, DEPOSITS), "{report:?}");
     stop.send_replace(true);
     for worker in workers {
         worker.await.unwrap();

@@ -261,3 +261,21 @@ async fn a_dead_letter_without_its_message_is_shown() {
     assert!(matches!(outcome, SettleOutcome::Settled), "{outcome:?}");
     assert!(dead_letters(&nats).await.is_empty());
 }
+
+/// Registrations that are older than those a server showed before are no answer: messages would be
+/// sent to nobody, and no one would know.
+#[tokio::test]
+async fn registrations_that_vanish_are_no_empty_list() {
+    let rig = fresh().await;
+    let nats = rig.open().await;
+    let registration = Registration {
+        endpoint: "orders".to_owned(),
+        protocol: "outbox".to_owned(),
+        subscriptions: vec!["order.placed".to_owned()],
+    };
+    nats.register(&registration).await.unwrap();
+    assert_eq!(nats.subscribers("order.placed").await.unwrap(), ["orders"]);
+    api(&rig, format!("STREAM.PURGE.{}", rig.state_stream())).await;
+    let error = nats.subscribers("order.placed").await.unwrap_err();
+    assert!(error.is_passing(), "{error}");
+}
