@@ -9,8 +9,8 @@ use bytes::Bytes;
 use semel::StoreError;
 use semel::check::relational_apart;
 use semel::core::broker::{
-    BrokerLimits, Delivery, Destination, Lease, Ordering, Outgoing, Receipt, Receive, Registration,
-    SendOutcome, SettleOutcome, Settlement, Subscribers,
+    BrokerLimits, Delivery, Destination, Lease, Ordering, Outgoing, QueueAge, Receipt, Receive,
+    Registration, SendOutcome, SettleOutcome, Settlement, Subscribers,
 };
 use semel::core::store::{
     Change, Expect, Item, ItemKey, Page, Space, StoreLimits, Version, WriteOutcome,
@@ -190,6 +190,7 @@ impl Broker for Memory {
             receive_max: 1,
             ordering: Ordering::None,
             subscribers: Subscribers::Listed,
+            queue_age: QueueAge::Told,
         }
     }
 

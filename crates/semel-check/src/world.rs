@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use semel_core::broker::{BrokerLimits, Destination, Ordering, Outgoing, Subscribers};
+use semel_core::broker::{BrokerLimits, Destination, Ordering, Outgoing, QueueAge, Subscribers};
 use semel_core::context::MessageEffect;
 use semel_core::host::{self, HostError};
 use semel_core::protocols::Protocol;
@@ -101,6 +101,7 @@ impl World {
                 receive_max: 1,
                 ordering: Ordering::None,
                 subscribers: Subscribers::Listed,
+                queue_age: QueueAge::Told,
             },
             later_by: Duration::from_secs(86_400),
             judged: Property::ALL.to_vec(),

@@ -191,6 +191,15 @@ pub enum Subscribers {
     Unlisted,
 }
 
+/// Whether a person can learn how old a queue's oldest message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueAge {
+    /// [`EndpointReport::oldest`](crate::operator::EndpointReport::oldest) tells.
+    Told,
+    /// It is always absent: the broker shows no message without delivering it.
+    Untold,
+}
+
 /// The limits of a broker, as data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokerLimits {
@@ -202,6 +211,8 @@ pub struct BrokerLimits {
     pub ordering: Ordering,
     /// Whether it tells who subscribes.
     pub subscribers: Subscribers,
+    /// Whether it tells how old a queue's oldest message is. No protocol relies on it.
+    pub queue_age: QueueAge,
 }
 
 /// A request for deliveries.

@@ -23,7 +23,8 @@ pub struct EndpointReport {
     pub delayed: u64,
     /// Messages that a worker holds under a lease.
     pub in_flight: u64,
-    /// When the oldest message was queued.
+    /// When the oldest message was queued, where
+    /// [`BrokerLimits::queue_age`](crate::broker::BrokerLimits::queue_age) says that this is told.
     pub oldest: Option<Timestamp>,
     /// Dead letters.
     pub dead_letters: u64,

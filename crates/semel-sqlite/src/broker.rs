@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension as _, params};
 use semel_core::broker::{
-    BrokerLimits, Delivery, Lease, Ordering, Outgoing, Receipt, Receive, Registration, SendOutcome,
-    SettleOutcome, Settlement, Subscribers,
+    BrokerLimits, Delivery, Lease, Ordering, Outgoing, QueueAge, Receipt, Receive, Registration,
+    SendOutcome, SettleOutcome, Settlement, Subscribers,
 };
 use semel_core::store::Trouble;
 use semel_core::{Broker, StoreError};
@@ -25,6 +25,7 @@ impl Broker for Sqlite {
             receive_max: queue::RECEIVE_MAX,
             ordering: Ordering::PerPartitionKey,
             subscribers: Subscribers::Listed,
+            queue_age: QueueAge::Told,
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semel_core::broker::{
-    BrokerLimits, Delivery, Lease, Ordering, Outgoing, Receipt, Receive, Registration, SendOutcome,
-    SettleOutcome, Settlement, Subscribers,
+    BrokerLimits, Delivery, Lease, Ordering, Outgoing, QueueAge, Receipt, Receive, Registration,
+    SendOutcome, SettleOutcome, Settlement, Subscribers,
 };
 use semel_core::store::{
     Change, Item, ItemKey, Listing, Page, Space, StoreLimits, Trouble, WriteOutcome,
@@ -325,6 +325,7 @@ impl Broker for Memory {
             receive_max: 1,
             ordering: Ordering::None,
             subscribers: Subscribers::Listed,
+            queue_age: QueueAge::Told,
         }
     }
 

@@ -14,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use semel_conformance::{BrokerRig, OperatorRig, Rig, StoreRig};
 use semel_core::broker::{
-    BrokerLimits, DeadReason, Destination, FailureRecord, Ordering, Outgoing, Registration,
-    SendOutcome, SettleOutcome, Settlement, Subscribers,
+    BrokerLimits, DeadReason, Destination, FailureRecord, Ordering, Outgoing, QueueAge,
+    Registration, SendOutcome, SettleOutcome, Settlement, Subscribers,
 };
 use semel_core::operator::Operator;
 use semel_core::store::{Change, StoreLimits, WriteOutcome};
@@ -56,9 +56,13 @@ struct Simulated(Arc<Place>);
 
 impl Simulated {
     fn new(store: StoreLimits, ordering: Ordering, past_window: PastWindow) -> Self {
-        let subscribers = Subscribers::Listed;
-        let broker =
-            BrokerLimits { message_bytes_max: 1 << 20, receive_max: 10, ordering, subscribers };
+        let broker = BrokerLimits {
+            message_bytes_max: 1 << 20,
+            receive_max: 10,
+            ordering,
+            subscribers: Subscribers::Listed,
+            queue_age: QueueAge::Told,
+        };
         let routes = Routes {
             message_bytes_max: broker.message_bytes_max,
             ordered: ordering == Ordering::PerPartitionKey,

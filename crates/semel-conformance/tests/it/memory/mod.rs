@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semel_conformance::{BrokerRig, OperatorRig, Rig, StoreRig};
-use semel_core::broker::{Ordering, Subscribers};
+use semel_core::broker::{Ordering, QueueAge, Subscribers};
 use semel_core::operator::Operator;
 use semel_core::store::{Atomicity, Listing, QueueHome, StoreError, Trouble};
 use semel_core::{Broker, Clock, ManualClock, Store, Timestamp};
@@ -32,6 +32,7 @@ pub(crate) struct Character {
     pub(crate) queue: QueueHome,
     pub(crate) ordering: Ordering,
     pub(crate) subscribers: Subscribers,
+    pub(crate) queue_age: QueueAge,
     pub(crate) mutant: Mutant,
 }
 
@@ -45,6 +46,7 @@ impl Character {
         queue: QueueHome::Inside,
         ordering: Ordering::PerPartitionKey,
         subscribers: Subscribers::Listed,
+        queue_age: QueueAge::Told,
         mutant: Mutant::None,
     };
 
@@ -57,6 +59,7 @@ impl Character {
         queue: QueueHome::Elsewhere,
         ordering: Ordering::None,
         subscribers: Subscribers::Unlisted,
+        queue_age: QueueAge::Untold,
         mutant: Mutant::None,
     };
 

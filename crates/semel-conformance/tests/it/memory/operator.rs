@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use semel_core::StoreError;
-use semel_core::broker::DeadReason;
+use semel_core::broker::{DeadReason, QueueAge};
 use semel_core::operator::{DeadLetter, DeadLetterFilter, EndpointReport, Operator, Report};
 use semel_core::store::Space;
 
@@ -79,6 +79,9 @@ impl Memory {
             report.ready += 1;
         } else {
             report.delayed += 1;
+        }
+        if self.place.character.queue_age == QueueAge::Untold {
+            return;
         }
         let first = report.oldest.unwrap_or(message.queued_at);
         report.oldest = Some(match mutant {

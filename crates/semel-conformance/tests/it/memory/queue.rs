@@ -24,6 +24,7 @@ impl Broker for Memory {
             receive_max: RECEIVE_MAX,
             ordering: self.place.character.ordering,
             subscribers: self.place.character.subscribers,
+            queue_age: self.place.character.queue_age,
         }
     }
 

@@ -1,0 +1,93 @@
+//! What RabbitMQ's errors mean, and what to do about them.
+
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use semel_core::StoreError;
+use semel_core::store::Trouble;
+
+/// Translates an error of the client or the server. `place` holds no secrets.
+pub(crate) fn translate(place: &str, operation: &'static str, error: &lapin::Error) -> StoreError {
+    let (trouble, help) = judge(error);
+    new(place, trouble, operation, error.to_string(), help)
+}
+
+/// An error about the server at `place`.
+pub(crate) fn new(
+    place: &str,
+    trouble: Trouble,
+    operation: &'static str,
+    reason: impl Into<String>,
+    help: &str,
+) -> StoreError {
+    let store = format!("rabbitmq:{place}");
+    StoreError { trouble, store, operation, reason: reason.into(), help: help.to_owned() }
+}
+
+/// A call that the server did not answer in time.
+pub(crate) fn no_answer(place: &str, operation: &'static str) -> StoreError {
+    let help = "Look whether the server runs, has memory and disk left, and can be reached; \
+                work goes on by itself.";
+    new(place, Trouble::Unavailable, operation, "the server gave no answer in time", help)
+}
+
+/// Whether the server says that another connection has what was asked for.
+pub(crate) fn is_locked(error: &lapin::Error) -> bool {
+    is_soft(error, &AMQPSoftError::RESOURCELOCKED)
+}
+
+/// Whether the server says that there is no such queue or exchange.
+pub(crate) fn is_missing(error: &lapin::Error) -> bool {
+    is_soft(error, &AMQPSoftError::NOTFOUND)
+}
+
+fn is_soft(error: &lapin::Error, wanted: &AMQPSoftError) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => {
+            matches!(error.kind(), AMQPErrorKind::Soft(soft) if soft == wanted)
+        }
+        _ => false,
+    }
+}
+
+/// The largest message that the server takes, if it refused one for its size.
+pub(crate) fn size_limit(error: &StoreError) -> Option<usize> {
+    let (_, limit) = error.reason.split_once("is larger than configured max size ")?;
+    let digits: String = limit.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+fn judge(error: &lapin::Error) -> (Trouble, &'static str) {
+    let passing = "Look whether the server runs and can be reached; work goes on by itself.";
+    let ErrorKind::ProtocolError(error) = error.kind() else {
+        return match error.kind() {
+            ErrorKind::ChannelsLimitReached => {
+                (Trouble::Unavailable, "Raise `channel_max` of the server, or do less at once.")
+            }
+            ErrorKind::InvalidProtocolVersion(_) | ErrorKind::ParsingError(_) => {
+                (Trouble::Broken, "Something else answers at this address: mend the address.")
+            }
+            _ => (Trouble::Unavailable, passing),
+        };
+    };
+    match error.kind() {
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => (
+            Trouble::Broken,
+            "Mend the user name or the password, or give this user the permissions to configure, \
+             write and read everything under the prefix.",
+        ),
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => (
+            Trouble::Broken,
+            "Somebody deleted it; the next call that needs it makes it again, empty.",
+        ),
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => (
+            Trouble::Broken,
+            "A queue or exchange of another kind has Semel's name: choose another prefix, or \
+             empty it and delete it.",
+        ),
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH) => (
+            Trouble::Broken,
+            "Make the virtual host, or give this user access to it, or mend the address.",
+        ),
+        _ => (Trouble::Unavailable, passing),
+    }
+}

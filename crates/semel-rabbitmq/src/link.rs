@@ -1,0 +1,119 @@
+//! A connection that is made again when it was lost, and calls that end in time.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+use lapin::{Channel, Connection, ConnectionProperties};
+use semel_core::StoreError;
+use semel_core::store::Trouble;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::error;
+
+/// Where a server is, and how long it may take to answer.
+#[derive(Clone)]
+pub(crate) struct Server {
+    uri: AMQPUri,
+    /// Its address without the password.
+    pub(crate) place: Arc<str>,
+    pub(crate) patience: Duration,
+}
+
+impl Server {
+    pub(crate) fn new(
+        address: &str,
+        patience: Duration,
+        heartbeat: Duration,
+    ) -> Result<Self, StoreError> {
+        let mut uri: AMQPUri = address.parse().map_err(|reason: String| {
+            let help = "Write it as amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST, with %2f for the \
+                        virtual host `/`, or amqps://… for TLS.";
+            // The address may hold a password: it is not repeated.
+            error::new(
+                "?",
+                Trouble::Unsupported,
+                "connect",
+                format!("not an address: {reason}"),
+                help,
+            )
+        })?;
+        // The server rounds to seconds, and takes zero for never.
+        let seconds = heartbeat.as_secs().clamp(1, 600);
+        uri.query.heartbeat = Some(u16::try_from(seconds).unwrap_or(60));
+        let authority = &uri.authority;
+        let place = format!("{}:{}/{}", authority.host, authority.port, uri.vhost);
+        Ok(Self { place: place.into(), uri, patience })
+    }
+
+    /// A connection; `role` is its name in the server's lists.
+    pub(crate) async fn connect(&self, role: &str) -> Result<Connection, StoreError> {
+        let properties =
+            ConnectionProperties::default().with_connection_name(format!("semel {role}").into());
+        let connecting = Connection::connect_uri(self.uri.clone(), properties);
+        self.within("connect", connecting).await
+    }
+
+    /// The answer of a call, or that none came in time.
+    pub(crate) async fn within<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, StoreError> {
+        match timeout(self.patience, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(error::translate(&self.place, operation, &error)),
+            Err(_) => Err(error::no_answer(&self.place, operation)),
+        }
+    }
+
+    pub(crate) fn error(
+        &self,
+        trouble: Trouble,
+        operation: &'static str,
+        reason: impl Into<String>,
+        help: &str,
+    ) -> StoreError {
+        error::new(&self.place, trouble, operation, reason, help)
+    }
+}
+
+/// One connection at a time.
+pub(crate) struct Link {
+    server: Server,
+    role: &'static str,
+    live: Mutex<Option<Arc<Connection>>>,
+}
+
+impl Link {
+    pub(crate) fn new(server: Server, role: &'static str) -> Self {
+        Self { server, role, live: Mutex::new(None) }
+    }
+
+    /// The connection; a new one if it was lost.
+    pub(crate) async fn connection(&self) -> Result<Arc<Connection>, StoreError> {
+        let mut live = self.live.lock().await;
+        if let Some(connection) = live.as_ref().filter(|it| it.status().connected()) {
+            return Ok(connection.clone());
+        }
+        let place = &*self.server.place;
+        if live.take().is_some() {
+            tracing::warn!(server = place, role = self.role, "the connection was lost");
+        }
+        let connection = self.server.connect(self.role).await.inspect_err(|error| {
+            tracing::warn!(server = place, role = self.role, %error, "cannot connect");
+        })?;
+        tracing::info!(server = place, role = self.role, "connected");
+        let connection = Arc::new(connection);
+        *live = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// A channel of its own.
+    pub(crate) async fn channel(&self, operation: &'static str) -> Result<Channel, StoreError> {
+        let connection = self.connection().await?;
+        self.server.within(operation, connection.create_channel()).await
+    }
+}

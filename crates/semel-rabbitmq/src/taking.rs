@@ -1,0 +1,243 @@
+//! Receiving.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use lapin::BasicProperties;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions};
+use lapin::types::{FieldTable, ShortString};
+use semel_core::StoreError;
+use semel_core::broker::{Delivery, Receipt, Receive};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use crate::history::{self, History};
+use crate::lane::{Held, Lane};
+use crate::message::{self, Raw};
+use crate::place::{Place, Shelf};
+use crate::publish::Published;
+
+/// The most messages of one receive.
+pub(crate) const RECEIVE_MAX: usize = 100;
+/// How long what a cancelled consumer still had may take to come out of the client.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
+
+/// A message that the server gave to this handle.
+struct Taken {
+    tag: u64,
+    raw: Raw,
+}
+
+impl Taken {
+    fn new(tag: u64, properties: BasicProperties, data: Vec<u8>) -> Self {
+        Self { tag, raw: Raw { properties, data: data.into() } }
+    }
+}
+
+impl Place {
+    /// Receives, and gives back what nobody waits for any more.
+    pub(crate) async fn receive(
+        self: &Arc<Self>,
+        request: &Receive,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let (place, request) = (self.clone(), request.clone());
+        let work = self.finish("receive", async move {
+            let mut answer = answer;
+            let received = place.receive_for(&request, &mut answer).await;
+            if let Err(Ok(unwanted)) = answer.send(received) {
+                place.give_back(&unwanted).await;
+            }
+            Ok(())
+        });
+        // The work runs by itself; its handle only tells of a panic.
+        tokio::select! {
+            biased;
+            received = answered => match received {
+                Ok(received) => received,
+                Err(_) => Ok(Vec::new()),
+            },
+            Err(error) = work => Err(error),
+        }
+    }
+
+    async fn receive_for(
+        self: &Arc<Self>,
+        request: &Receive,
+        answer: &mut oneshot::Sender<Result<Vec<Delivery>, StoreError>>,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let until = Instant::now() + request.wait;
+        let max = request.max.min(RECEIVE_MAX);
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        loop {
+            let lane = self.lane(&request.endpoint).await?;
+            let mut taken =
+                self.take(&lane, max).await.inspect_err(|error| self.lost(&lane, error))?;
+            if taken.is_empty() && Instant::now() < until {
+                let waited = self.wait_for_one(&lane, until, answer).await;
+                taken = waited.inspect_err(|error| self.lost(&lane, error))?;
+                if !taken.is_empty() && taken.len() < max {
+                    let more = self.take(&lane, max - taken.len()).await;
+                    taken.extend(more.inspect_err(|error| self.lost(&lane, error))?);
+                }
+            }
+            let none_came = taken.is_empty();
+            let deliveries = self.hold(&lane, taken, request.lease).await;
+            if !deliveries.is_empty() || none_came && Instant::now() >= until || answer.is_closed()
+            {
+                return Ok(deliveries);
+            }
+        }
+    }
+
+    /// A channel that failed holds nothing more; a queue that is gone is made again.
+    fn lost(&self, lane: &Lane, error: &StoreError) {
+        lane.abandon(error);
+        self.known().remove(lane.queue.as_str());
+    }
+
+    /// Takes what is ready, oldest first, at most `max`.
+    async fn take(&self, lane: &Lane, max: usize) -> Result<Vec<Taken>, StoreError> {
+        let mut taken = Vec::new();
+        let mut want = 1;
+        while want > 0 && taken.len() < max {
+            let gets = (0..want.min(max - taken.len())).map(|_| self.get(lane));
+            want = 0;
+            for got in join_all(gets).await {
+                if let Some((message, left)) = got? {
+                    taken.push(message);
+                    want = left;
+                }
+            }
+        }
+        taken.sort_by_key(|message| message.tag);
+        Ok(taken)
+    }
+
+    /// One message, and how many were left.
+    async fn get(&self, lane: &Lane) -> Result<Option<(Taken, usize)>, StoreError> {
+        let getting = lane.channel.basic_get(lane.queue.clone(), BasicGetOptions::default());
+        let got = self.server.within("receive", getting).await?;
+        Ok(got.map(|message| {
+            let left = usize::try_from(message.message_count).unwrap_or(usize::MAX);
+            let delivery = message.delivery;
+            (Taken::new(delivery.delivery_tag, delivery.properties, delivery.data), left)
+        }))
+    }
+
+    /// Waits for a message as a consumer does, and then consumes no more.
+    async fn wait_for_one(
+        &self,
+        lane: &Lane,
+        until: Instant,
+        answer: &mut oneshot::Sender<Result<Vec<Delivery>, StoreError>>,
+    ) -> Result<Vec<Taken>, StoreError> {
+        let tag = ShortString::try_new(history::new_id()).unwrap_or_default();
+        let options = BasicConsumeOptions::default();
+        let consuming = lane.channel.basic_consume(
+            lane.queue.clone(),
+            tag.clone(),
+            options,
+            FieldTable::default(),
+        );
+        let mut consumer = self.server.within("receive", consuming).await?;
+        let mut taken = Vec::new();
+        let first = tokio::select! {
+            biased;
+            next = consumer.next() => next,
+            () = tokio::time::sleep_until(until) => None,
+            () = answer.closed() => None,
+        };
+        let mut keep = |delivery: lapin::message::Delivery| {
+            taken.push(Taken::new(delivery.delivery_tag, delivery.properties, delivery.data));
+        };
+        if let Some(delivery) = first {
+            keep(delivery.map_err(|error| self.translate("receive", &error))?);
+        }
+        let cancelling = lane.channel.basic_cancel(tag, BasicCancelOptions::default());
+        self.server.within("receive", cancelling).await?;
+        // What the server sent before it heard of the end.
+        while let Ok(Some(delivery)) = timeout(DRAIN_MAX, consumer.next()).await {
+            keep(delivery.map_err(|error| self.translate("receive", &error))?);
+        }
+        Ok(taken)
+    }
+
+    pub(crate) fn translate(&self, operation: &'static str, error: &lapin::Error) -> StoreError {
+        crate::error::translate(&self.server.place, operation, error)
+    }
+
+    /// Takes messages under a lease; those whose time has not come are sent on to wait for it.
+    async fn hold(
+        self: &Arc<Self>,
+        lane: &Arc<Lane>,
+        taken: Vec<Taken>,
+        lease: Duration,
+    ) -> Vec<Delivery> {
+        let now = self.clock.now();
+        let (early, ready): (Vec<Taken>, Vec<Taken>) =
+            taken.into_iter().partition(|it| history::due(&it.raw).is_some_and(|due| due > now));
+        let until = Instant::now() + lease;
+        let deliveries = ready.into_iter().map(|Taken { tag, raw }| {
+            let serial = self.new_serial();
+            let delivery = self.delivery(serial, &raw);
+            self.held().insert(serial, Held { lane: lane.clone(), tag, raw, until });
+            delivery
+        });
+        let deliveries = deliveries.collect();
+        self.held_changed.notify_one();
+        join_all(early.into_iter().map(|it| self.send_on(lane, it))).await;
+        deliveries
+    }
+
+    fn delivery(&self, serial: u64, raw: &Raw) -> Delivery {
+        let history = History::of_delivery(raw);
+        Delivery {
+            receipt: Receipt::new(format!("{}.{serial}", self.handle)),
+            envelope: message::decode(raw),
+            deliveries: history.deliveries,
+            failures: history.failures,
+            failure_count: history.failure_count,
+        }
+    }
+
+    /// Lets a message wait for the rest of its time. This is no delivery.
+    async fn send_on(self: &Arc<Self>, lane: &Arc<Lane>, taken: Taken) {
+        let mut history = History::of_delivery(&taken.raw);
+        history.deliveries = history.deliveries.saturating_sub(1);
+        let due = history::due(&taken.raw);
+        let left = due.map_or(Duration::ZERO, |due| due.since(self.clock.now()));
+        let copy = history::copy(&taken.raw, &history, due, None);
+        match self.queue(&lane.endpoint, Shelf::Wait(left), &copy).await {
+            Published::Confirmed => {
+                if let Err(error) = lane.acknowledge(self, taken.tag).await {
+                    lane.abandon(&error);
+                }
+            }
+            other => {
+                tracing::warn!(?other, "a message that waits was not sent on; it comes again");
+                lane.give_back(taken.tag).await;
+            }
+        }
+    }
+
+    /// Gives back what was received and not wanted.
+    async fn give_back(&self, deliveries: &[Delivery]) {
+        for delivery in deliveries.iter().rev() {
+            let serial = self.own_serial(&delivery.receipt);
+            if let Some(held) = serial.and_then(|serial| self.take_held(serial)) {
+                held.lane.give_back(held.tag).await;
+            }
+        }
+    }
+
+    /// The number under which this handle holds the message, if it is this handle's.
+    pub(crate) fn own_serial(&self, receipt: &Receipt) -> Option<u64> {
+        let (handle, serial) = receipt.as_str().split_once('.')?;
+        (handle == self.handle).then(|| serial.parse().ok()).flatten()
+    }
+}

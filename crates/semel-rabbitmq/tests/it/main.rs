@@ -1,0 +1,14 @@
+//! What the adapter promises, before a real server.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod connecting;
+mod contract;
+mod cuts;
+mod foreign;
+mod outages;
+mod proxy;
+mod python;
+mod queues;
+mod rig;
+mod worker;
