@@ -77,7 +77,7 @@ fn judge(error: &lapin::Error) -> (Trouble, &'static str) {
         ),
         AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => (
             Trouble::Broken,
-            "Somebody deleted it; the next call that needs it makes it again, empty.",
+            "Somebody deleted it. Queues are made again when they are needed, exchanges when a worker connects.",
         ),
         AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => (
             Trouble::Broken,

@@ -100,7 +100,7 @@ impl Place {
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let (place, lock) = (self.clone(), format!("dead.{endpoint}"));
         let work = async move {
-            let mut exhumed = place.exhume(&endpoint, |death| death.number > after).await?;
+            let mut exhumed = place.exhume(&endpoint, |death| death.number > after, limit).await?;
             exhumed.bodies.sort_by_key(|body| body.death.number);
             let first = exhumed.bodies.iter().take(limit);
             let letters = first.map(|body| body.letter(&endpoint, &page)).collect();
@@ -110,11 +110,12 @@ impl Place {
         self.locked(&lock, work).await
     }
 
-    /// Takes all dead letters of an endpoint, and keeps those in memory that are asked for.
+    /// Takes all dead letters of an endpoint, and keeps in memory the first few that are asked for.
     async fn exhume(
         self: &Arc<Self>,
         endpoint: &str,
         wanted: impl Fn(&Death) -> bool,
+        keep: usize,
     ) -> Result<Exhumed, StoreError> {
         let queue = self.names.dead(endpoint);
         let channel = self.take_channel("list dead letters").await?;
@@ -135,6 +136,10 @@ impl Place {
             match Death::of(&raw) {
                 Some(death) if wanted(&death) => {
                     exhumed.bodies.push(Body { tag: delivery.delivery_tag, raw, death });
+                    if exhumed.bodies.len() / 2 > keep {
+                        exhumed.bodies.sort_by_key(|body| body.death.number);
+                        exhumed.bodies.truncate(keep);
+                    }
                 }
                 Some(_) => {}
                 None => tracing::warn!(endpoint, "a message among the dead letters is not Semel's"),
@@ -190,7 +195,8 @@ impl Place {
         grave: &Grave,
         replay: Option<std::time::Duration>,
     ) -> Result<bool, StoreError> {
-        let exhumed = self.exhume(&grave.endpoint, |death| death.number == grave.number).await?;
+        let exhumed =
+            self.exhume(&grave.endpoint, |death| death.number == grave.number, usize::MAX).await?;
         let mut left = exhumed.messages;
         let body = exhumed.bodies.iter().find(|it| it.raw.text(COPY).as_ref() == Some(&grave.copy));
         if let Some(body) = body {

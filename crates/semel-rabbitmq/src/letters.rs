@@ -18,6 +18,7 @@ use semel_core::broker::{DeadReason, FailureRecord, Lease, SettleOutcome, Settle
 use semel_core::store::Trouble;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::history::{self, Failure, History};
@@ -34,8 +35,16 @@ pub(crate) struct Station {
     pub(crate) connection: Arc<Connection>,
     /// Open for as long as the connection is.
     _channel: Channel,
+    /// Reads the letters. What it reads from keeps the connection open.
+    reading: AbortHandle,
     /// What makes this handle count as living. Dropped, it would be cancelled.
     _alive: Consumer,
+}
+
+impl Drop for Station {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -126,8 +135,9 @@ impl Place {
         let channel = self.server.within("open a letter box", connection.create_channel()).await?;
         self.declare_base(&channel).await?;
         let (consumer, alive) = self.open_letter_box(&channel).await?;
-        tokio::spawn(read_letters(Arc::downgrade(self), consumer));
-        let new = Arc::new(Station { connection, _channel: channel, _alive: alive });
+        let reading = tokio::spawn(read_letters(Arc::downgrade(self), consumer));
+        let reading = reading.abort_handle();
+        let new = Arc::new(Station { connection, reading, _channel: channel, _alive: alive });
         *station = Some(new.clone());
         Ok(new)
     }

@@ -220,7 +220,8 @@ impl Place {
         .await
     }
 
-    async fn bind(
+    /// Makes a binding, or undoes it.
+    pub(crate) async fn bind(
         &self,
         channel: &Channel,
         endpoint: &str,

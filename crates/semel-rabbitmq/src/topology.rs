@@ -8,6 +8,7 @@ use lapin::{Channel, ExchangeKind};
 use semel_core::StoreError;
 use semel_core::store::Trouble;
 
+use crate::book::Page;
 use crate::message::{arguments, long_text};
 use crate::names::refuse_endpoint;
 use crate::place::Place;
@@ -87,8 +88,28 @@ impl Place {
             return Err(self.server.error(Trouble::Unsupported, "declare a queue", reason, help));
         }
         self.declare_alone(&queue, quorum(Vec::new())).await?;
-        self.note(endpoint, |_| ()).await?;
+        let (place, endpoint) = (self.clone(), endpoint.to_owned());
+        self.locked("book", async move { place.enter(endpoint).await }).await?;
         self.known().insert(queue);
+        Ok(())
+    }
+
+    /// Notes an endpoint in the book. Its queue may be new in the place of one that was deleted,
+    /// and its bindings with it: they are made again.
+    async fn enter(self: &Arc<Self>, endpoint: String) -> Result<(), StoreError> {
+        let mut page = Page::default();
+        self.change_book(|book| {
+            page = book.endpoints.entry(endpoint.clone()).or_default().clone();
+        })
+        .await?;
+        if page.subscriptions.is_empty() {
+            return Ok(());
+        }
+        let channel = self.take_channel("bind").await?;
+        for kind in &page.subscriptions {
+            self.bind(&channel, &endpoint, kind, true).await?;
+        }
+        self.close(&channel).await;
         Ok(())
     }
 

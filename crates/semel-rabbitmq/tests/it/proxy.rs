@@ -8,6 +8,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// Longer than any test.
+const SILENCE: Duration = Duration::from_secs(600);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weather {
     Fair,
@@ -64,24 +67,20 @@ async fn carry(
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
 ) {
-    weather.mark_unchanged();
+    if *weather.borrow_and_update() == Weather::Silent {
+        return tokio::time::sleep(SILENCE).await;
+    }
     let mut buffer = vec![0; 64 * 1024];
     loop {
         tokio::select! {
             biased;
             changed = weather.changed() => {
-                match *weather.borrow_and_update() {
-                    Weather::Cut(_) => return,
-                    Weather::Silent => {}
-                    Weather::Fair => {}
-                }
-                if changed.is_err() {
-                    return;
-                }
-                if *weather.borrow() == Weather::Silent {
+                let weather = *weather.borrow_and_update();
+                if changed.is_ok() && weather == Weather::Silent {
                     // What was under way is never heard of again.
-                    tokio::time::sleep(Duration::from_secs(600)).await;
+                    tokio::time::sleep(SILENCE).await;
                 }
+                return;
             }
             read = from.read(&mut buffer) => match read {
                 Ok(count @ 1..) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lapin::options::QueueDeleteOptions;
 use semel_core::broker::{
-    DeadReason, Destination, Outgoing, SendOutcome, SettleOutcome, Settlement,
+    DeadReason, Destination, Outgoing, Registration, SendOutcome, SettleOutcome, Settlement,
 };
 use semel_core::operator::{DeadLetterFilter, Operator as _};
 use semel_core::store::Trouble;
@@ -95,6 +95,29 @@ async fn a_deleted_queue_is_made_again_and_nothing_sent_is_lost() {
     }
 }
 
+/// A queue that is made again still gets what its endpoint subscribes to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_made_again_has_its_subscriptions() {
+    let prefix = fresh_prefix();
+    let worker = Worker::connect(&shared(), &prefix).await;
+    let registration = Registration {
+        endpoint: "orders".to_owned(),
+        protocol: "inbox".to_owned(),
+        subscriptions: vec!["order.placed".to_owned()],
+    };
+    worker.0.register(&registration).await.unwrap();
+    let (_connection, channel) = stranger().await;
+    let name = format!("{prefix}.endpoint.orders");
+    channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    // The first call tells that it is gone.
+    let error = worker.try_receive("orders", 1, Duration::ZERO).await.unwrap_err();
+    assert!(error.reason.contains(&name), "{error}");
+    assert!(worker.try_receive("orders", 1, Duration::ZERO).await.unwrap().is_empty());
+    let event = Outgoing { to: Destination::Subscribers, ..at_once("", "1") };
+    assert!(matches!(worker.0.send(vec![event]).await.as_slice(), [SendOutcome::Sent]));
+    assert_eq!(id_of(&worker.next("orders").await), "1");
+}
+
 /// A message whose queue let it go before its time waits on, and no delivery is counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_comes_early_is_sent_on_to_wait() {
@@ -161,7 +184,8 @@ async fn a_dropped_wait_gives_back_what_it_took() {
         assert!(tokio::time::timeout(Duration::from_millis(200), waiting).await.is_err());
         other.send("orders", &round.to_string()).await;
         let delivery = other.next("orders").await;
-        assert_eq!(id_of(&delivery), round.to_string());
+        // Had the other taken it meanwhile, it would have come back as a second delivery.
+        assert_eq!((id_of(&delivery), delivery.deliveries), (round.to_string(), 1));
         other.settle(&delivery, Settlement::Ack).await;
     }
 }
