@@ -201,3 +201,27 @@ fn judge(answer: &mut Published, raw: &Raw, returned: &BTreeSet<String>) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{Published, judge};
+    use crate::history::{self, COPY, History};
+    use crate::message::Raw;
+
+    /// The client hands a returned message to whichever confirmation comes next.
+    #[test]
+    fn a_message_is_returned_whose_own_copy_came_back() {
+        let copy = || history::copy(&Raw::default(), &History::default(), None, None);
+        let (back, arrived) = (copy(), copy());
+        let returned: BTreeSet<String> = back.text(COPY).into_iter().collect();
+        let judged = |raw: &Raw| {
+            let mut answer = Published::Confirmed;
+            judge(&mut answer, raw, &returned);
+            answer
+        };
+        assert!(matches!(judged(&back), Published::Returned));
+        assert!(matches!(judged(&arrived), Published::Confirmed));
+    }
+}

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use semel_core::broker::{
-    DeadReason, Destination, Outgoing, SendOutcome, SettleOutcome, Settlement,
+    DeadReason, Delivery, Destination, Outgoing, SendOutcome, SettleOutcome, Settlement,
 };
 use semel_core::operator::{DeadLetterFilter, Operator as _};
 use semel_core::store::Trouble;
 use semel_core::{Broker as _, Envelope};
 use semel_rabbitmq::Options;
 use semel_servers::Rabbit;
+use tokio::task::JoinSet;
 
 use crate::worker::{Worker, dead, failure, id_of, message, options};
 
@@ -93,6 +94,7 @@ async fn send_until(worker: Worker, books: Arc<Mutex<Books>>, stop: Arc<AtomicBo
         match worker.0.send(vec![outgoing]).await.pop().unwrap() {
             SendOutcome::Sent => {
                 books.lock().unwrap().sent.insert(n.to_string());
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
             SendOutcome::Unknown(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             SendOutcome::Refused(error) => panic!("{error}"),
@@ -100,26 +102,33 @@ async fn send_until(worker: Worker, books: Arc<Mutex<Books>>, stop: Arc<AtomicBo
     }
 }
 
-/// Retries, releases and parks some, and acknowledges the others.
+/// Retries, releases and parks some, and acknowledges the others; many at once, so that a kill
+/// comes in the middle of some.
 async fn work_until(worker: Worker, books: Arc<Mutex<Books>>, stop: Arc<AtomicBool>) {
-    let mut round = 0_u32;
+    let mut round = 0;
     while !stop.load(Ordering::SeqCst) {
-        let received = worker.try_receive("orders", 5, Duration::from_millis(100)).await;
+        let received = worker.try_receive("orders", 20, Duration::from_millis(100)).await;
+        let mut settling = JoinSet::new();
         for delivery in received.unwrap_or_default() {
             round += 1;
-            let after = Duration::from_millis(u64::from(round % 2) * 30);
-            let settlement = match round % 5 {
-                0 => Settlement::Retry { after, failure: failure("not yet") },
-                1 => Settlement::Release { after },
-                2 => dead(DeadReason::HandlerFailed),
-                _ => Settlement::Ack,
-            };
-            let acknowledged = settlement == Settlement::Ack;
-            let outcome = worker.0.settle(&delivery.receipt, settlement).await;
-            if acknowledged && !matches!(outcome, SettleOutcome::Stale) {
-                books.lock().unwrap().done.insert(id_of(&delivery));
-            }
+            settling.spawn(settle_somehow(worker.clone(), delivery, round, books.clone()));
         }
+        settling.join_all().await;
+    }
+}
+
+async fn settle_somehow(worker: Worker, delivery: Delivery, round: u32, books: Arc<Mutex<Books>>) {
+    let after = Duration::from_millis(u64::from(round % 2) * 30);
+    let settlement = match round % 5 {
+        0 => Settlement::Retry { after, failure: failure("not yet") },
+        1 => Settlement::Release { after },
+        2 => dead(DeadReason::HandlerFailed),
+        _ => Settlement::Ack,
+    };
+    let acknowledged = settlement == Settlement::Ack;
+    let outcome = worker.0.settle(&delivery.receipt, settlement).await;
+    if acknowledged && !matches!(outcome, SettleOutcome::Stale) {
+        books.lock().unwrap().done.insert(id_of(&delivery));
     }
 }
 

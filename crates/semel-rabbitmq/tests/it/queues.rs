@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::QueueDeleteOptions;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
 use semel_core::broker::{
-    DeadReason, Destination, Outgoing, Registration, SendOutcome, SettleOutcome, Settlement,
+    DeadReason, Destination, Lease, Outgoing, Registration, SendOutcome, SettleOutcome, Settlement,
 };
 use semel_core::operator::{DeadLetterFilter, Operator as _};
 use semel_core::store::Trouble;
@@ -75,14 +76,17 @@ async fn a_deleted_queue_is_made_again_and_nothing_sent_is_lost() {
     worker.send("billing", "0").await;
     worker.next("billing").await;
     let (_connection, channel) = stranger().await;
-    for round in 0..5 {
+    for round in 0..10 {
         let name = format!("{prefix}.endpoint.orders");
         channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
-        let ids: Vec<String> = (0..20).map(|n| format!("{round}-{n}")).collect();
-        let batch = ids
-            .iter()
-            .enumerate()
-            .map(|(n, id)| at_once(if n % 2 == 0 { "orders" } else { "billing" }, id));
+        let ids: Vec<String> = (0..30).map(|n| format!("{round}-{n}")).collect();
+        // Nobody subscribes to the third kind: its confirmations come in one with those of what
+        // was returned.
+        let batch = ids.iter().enumerate().map(|(n, id)| match n % 3 {
+            0 => at_once("orders", id),
+            1 => at_once("billing", id),
+            _ => Outgoing { to: Destination::Subscribers, ..at_once("", id) },
+        });
         let outcomes = worker.0.send(batch.collect()).await;
         assert!(outcomes.iter().all(|it| matches!(it, SendOutcome::Sent)), "{outcomes:?}");
         for endpoint in ["orders", "billing"] {
@@ -182,10 +186,34 @@ async fn a_dropped_wait_gives_back_what_it_took() {
     for round in 0..5 {
         let waiting = worker.try_receive("orders", 10, LONG);
         assert!(tokio::time::timeout(Duration::from_millis(200), waiting).await.is_err());
+        // A drop tells nobody when it is done.
+        tokio::time::sleep(Duration::from_millis(300)).await;
         other.send("orders", &round.to_string()).await;
         let delivery = other.next("orders").await;
         // Had the other taken it meanwhile, it would have come back as a second delivery.
         assert_eq!((id_of(&delivery), delivery.deliveries), (round.to_string(), 1));
         other.settle(&delivery, Settlement::Ack).await;
     }
+}
+
+/// The copy comes first: where it cannot be queued, the message stays where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_parked_stays_ours_and_comes_again() {
+    let prefix = fresh_prefix();
+    let worker = Worker::connect(&shared(), &prefix).await;
+    let (_connection, channel) = stranger().await;
+    let name = format!("{prefix}.dead.orders");
+    let options = QueueDeclareOptions::default();
+    channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await.unwrap();
+    worker.send("orders", "1").await;
+    let delivery = worker.next("orders").await;
+    match worker.0.settle(&delivery.receipt, dead(DeadReason::HandlerFailed)).await {
+        SettleOutcome::Unknown(error) => assert!(error.reason.contains(&name), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    let lease = Duration::from_millis(200);
+    let leases = worker.0.extend(std::slice::from_ref(&delivery.receipt), lease).await.unwrap();
+    assert_eq!(leases, [Lease::Held]);
+    let again = worker.next("orders").await;
+    assert_eq!((id_of(&again).as_str(), again.deliveries), ("1", 2));
 }
