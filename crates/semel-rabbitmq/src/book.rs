@@ -206,7 +206,7 @@ impl Place {
     ) -> Result<T, StoreError> {
         let (place, name) = (self.clone(), self.names.lock(what));
         self.finish("take a lock", async move {
-            let _alone = place.locks.lock().await;
+            let _alone = place.turn("take a lock", place.locks.lock()).await?;
             let channel = place.take_lock(&name).await?;
             let answer = work.await;
             place.leave_lock(&channel, &name).await;
@@ -239,6 +239,10 @@ impl Place {
         let Ok(name) = short(self, name) else { return };
         let leaving = channel.queue_delete(name, QueueDeleteOptions::default());
         if let Err(error) = self.server.within("leave a lock", leaving).await {
+            if !channel.status().connected() {
+                // The connection is gone, and the lock with it.
+                return;
+            }
             // Others would wait for as long as this connection lives.
             tracing::warn!(%error, "a lock was not left; its connection is closed");
             self.hang_up().await;

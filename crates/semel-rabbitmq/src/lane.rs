@@ -1,7 +1,7 @@
 //! The channel on which an endpoint's messages are received, and what is held on it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub(crate) struct Lane {
     pub(crate) endpoint: String,
     pub(crate) queue: ShortString,
     server: Server,
+    /// It is to be closed, whether the server has heard of it or not.
+    abandoned: AtomicBool,
     /// How many settlements were written to the channel.
     written: AtomicU64,
     /// Up to which of them the server has answered.
@@ -44,7 +46,7 @@ pub(crate) struct Held {
 
 impl Lane {
     pub(crate) fn is_open(&self) -> bool {
-        self.channel.status().connected()
+        self.channel.status().connected() && !self.abandoned.load(Ordering::SeqCst)
     }
 
     /// Removes a message for good. It is gone when the server has answered a question that came
@@ -53,13 +55,18 @@ impl Lane {
         let acknowledging = self.channel.basic_ack(tag, BasicAckOptions::default());
         self.server.within("settle", acknowledging).await?;
         let mine = self.written.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut answered = self.answered.lock().await;
+        let mut answered = place.turn("settle", self.answered.lock()).await?;
         if *answered >= mine {
             // Another's question came after this acknowledgement too.
             return Ok(());
         }
+        if !self.is_open() {
+            // Another's question was not answered.
+            return Err(crate::error::no_answer(&self.server.place, "settle"));
+        }
         let all = self.written.load(Ordering::SeqCst);
-        place.ready_count(&self.channel, self.queue.as_str()).await?;
+        let asked = place.ready_count(&self.channel, self.queue.as_str()).await;
+        asked.inspect_err(|error| self.abandon(error))?;
         *answered = all;
         Ok(())
     }
@@ -76,6 +83,9 @@ impl Lane {
     /// Closes the channel, so that the server gives back what it holds. Nobody waits for it: a
     /// server that does not answer notices by the missing heartbeats.
     pub(crate) fn abandon(&self, error: &StoreError) {
+        if self.abandoned.swap(true, Ordering::SeqCst) {
+            return;
+        }
         tracing::warn!(endpoint = self.endpoint, %error, "a channel is closed; its leases are lost");
         let (channel, server) = (self.channel.clone(), self.server.clone());
         tokio::spawn(async move {
@@ -90,7 +100,7 @@ impl Place {
     /// The channel of an endpoint; a new one if it was lost.
     pub(crate) async fn lane(self: &Arc<Self>, endpoint: &str) -> Result<Arc<Lane>, StoreError> {
         self.ensure_ready(endpoint).await?;
-        let mut lanes = self.lanes.lock().await;
+        let mut lanes = self.turn("receive", self.lanes.lock()).await?;
         if let Some(lane) = lanes.get(endpoint).filter(|lane| lane.is_open()) {
             return Ok(lane.clone());
         }
@@ -103,6 +113,7 @@ impl Place {
             endpoint: endpoint.to_owned(),
             queue: crate::topology::short(self, &self.names.ready(endpoint))?,
             server: self.server.clone(),
+            abandoned: AtomicBool::new(false),
             written: AtomicU64::new(0),
             answered: Mutex::new(0),
         });

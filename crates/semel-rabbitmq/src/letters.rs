@@ -127,25 +127,29 @@ impl From<Fate> for Settlement {
 impl Place {
     /// The connection that receives; a new one, with a letter box, if it was lost.
     pub(crate) async fn station(self: &Arc<Self>) -> Result<Arc<Station>, StoreError> {
+        let since = Instant::now();
         let mut station = self.station.lock().await;
-        if let Some(station) = station.as_ref().filter(|it| it.connection.status().connected()) {
-            return Ok(station.clone());
+        if let Some(answer) = station.get(since, |it| it.connection.status().connected()) {
+            return answer;
         }
+        let opened = self.open_station().await;
+        station.set(opened)
+    }
+
+    async fn open_station(self: &Arc<Self>) -> Result<Arc<Station>, StoreError> {
         let connection = self.takes.connection().await?;
         let channel = self.server.within("open a letter box", connection.create_channel()).await?;
         self.declare_base(&channel).await?;
         let (consumer, alive) = self.open_letter_box(&channel).await?;
         let reading = tokio::spawn(read_letters(Arc::downgrade(self), consumer));
         let reading = reading.abort_handle();
-        let new = Arc::new(Station { connection, reading, _channel: channel, _alive: alive });
-        *station = Some(new.clone());
-        Ok(new)
+        let station = Station { connection, reading, _channel: channel, _alive: alive };
+        Ok(Arc::new(station))
     }
 
     async fn open_letter_box(&self, channel: &Channel) -> Result<(Consumer, Consumer), StoreError> {
         let box_name = short(self, &self.names.letters(&self.handle))?;
-        let options =
-            QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let declaring = channel.queue_declare(box_name.clone(), options, FieldTable::default());
         self.server.within("open a letter box", declaring).await?;
         let everyone = short(self, &self.names.everyone())?;

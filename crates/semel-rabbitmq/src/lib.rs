@@ -15,7 +15,9 @@
 //! | `semel.lock.book`, `semel.lock.dead.NAME` | queue of one connection | for moments: the lock of whoever reads the book or dead letters |
 //!
 //! They are made when they are first needed. One of another kind under such a name is an error that
-//! says so, and touches nothing. A queue that somebody deletes is made again, empty.
+//! says so, and touches nothing. A queue that somebody deletes is made again, empty; messages that
+//! waited for it come within three minutes. An exchange is made again when a handle connects, and its
+//! bindings when an endpoint is first used or registered in a process.
 //!
 //! The user needs the permissions to configure, write and read all names under the prefix, and to
 //! write to the default exchange `amq.default`: `^(semel\.|amq\.default).*` for all three.
@@ -104,7 +106,8 @@ use place::Place;
 pub struct Options {
     /// What the names of all queues and exchanges begin with: up to 40 letters, digits, `-`, `_`.
     pub prefix: String,
-    /// How long a call waits for the server's answer.
+    /// How long a call waits for the server's answer. Most calls ask one to three things of it, one
+    /// after the other.
     pub patience: Duration,
     /// How often client and server tell each other that they live, in whole seconds. What a
     /// process held that was stopped or cut off is given back after two to three times as long.

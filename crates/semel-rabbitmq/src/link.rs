@@ -9,7 +9,7 @@ use lapin::{Channel, Connection, ConnectionProperties};
 use semel_core::StoreError;
 use semel_core::store::Trouble;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error;
 
@@ -80,35 +80,78 @@ impl Server {
     }
 }
 
+/// Something that is made when it is needed, by one caller for all who wait for it.
+pub(crate) struct Shared<T> {
+    now: Option<T>,
+    failed: Option<(Instant, StoreError)>,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self { now: None, failed: None }
+    }
+}
+
+impl<T: Clone> Shared<T> {
+    /// What there is, or why it could not be made since the caller began to wait: callers fail
+    /// together, not one after the other's time-out.
+    pub(crate) fn get(
+        &self,
+        since: Instant,
+        is_good: impl FnOnce(&T) -> bool,
+    ) -> Option<Result<T, StoreError>> {
+        if let Some(now) = self.now.as_ref().filter(|now| is_good(now)) {
+            return Some(Ok(now.clone()));
+        }
+        let failed = self.failed.as_ref().filter(|(at, _)| *at >= since);
+        failed.map(|(_, error)| Err(error.clone()))
+    }
+
+    /// Notes what came of making it.
+    pub(crate) fn set(&mut self, made: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &made {
+            Ok(made) => self.now = Some(made.clone()),
+            Err(error) => self.failed = Some((Instant::now(), error.clone())),
+        }
+        made
+    }
+
+    pub(crate) fn take(&mut self) -> Option<T> {
+        self.now.take()
+    }
+}
+
 /// One connection at a time.
 pub(crate) struct Link {
     server: Server,
     role: &'static str,
-    live: Mutex<Option<Arc<Connection>>>,
+    live: Mutex<Shared<Arc<Connection>>>,
 }
 
 impl Link {
     pub(crate) fn new(server: Server, role: &'static str) -> Self {
-        Self { server, role, live: Mutex::new(None) }
+        Self { server, role, live: Mutex::default() }
     }
 
     /// The connection; a new one if it was lost.
     pub(crate) async fn connection(&self) -> Result<Arc<Connection>, StoreError> {
+        let since = Instant::now();
         let mut live = self.live.lock().await;
-        if let Some(connection) = live.as_ref().filter(|it| it.status().connected()) {
-            return Ok(connection.clone());
+        if let Some(answer) = live.get(since, |it| it.status().connected()) {
+            return answer;
         }
         let place = &*self.server.place;
         if live.take().is_some() {
             tracing::warn!(server = place, role = self.role, "the connection was lost");
         }
-        let connection = self.server.connect(self.role).await.inspect_err(|error| {
-            tracing::warn!(server = place, role = self.role, %error, "cannot connect");
-        })?;
-        tracing::info!(server = place, role = self.role, "connected");
-        let connection = Arc::new(connection);
-        *live = Some(connection.clone());
-        Ok(connection)
+        let connected = self.server.connect(self.role).await.map(Arc::new);
+        match &connected {
+            Ok(_) => tracing::info!(server = place, role = self.role, "connected"),
+            Err(error) => {
+                tracing::warn!(server = place, role = self.role, %error, "cannot connect");
+            }
+        }
+        live.set(connected)
     }
 
     /// A channel of its own.

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 
 use crate::lane::{Held, Lane};
 use crate::letters::{Answer, Station};
-use crate::link::{Link, Server};
+use crate::link::{Link, Server, Shared};
 use crate::message::Raw;
 use crate::names::Names;
 use crate::publish::{Published, Publisher, Target};
@@ -33,7 +33,7 @@ pub(crate) struct Place {
     pub(crate) handle: String,
     /// Receives, settles, and looks after the books.
     pub(crate) takes: Link,
-    pub(crate) station: AsyncMutex<Option<Arc<Station>>>,
+    pub(crate) station: AsyncMutex<Shared<Arc<Station>>>,
     /// Sends. A connection of its own: a server short of memory stops reading from senders.
     pub(crate) sends: Publisher,
     pub(crate) lanes: AsyncMutex<HashMap<String, Arc<Lane>>>,
@@ -111,6 +111,16 @@ impl Place {
         match self.last_number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
             Ok(last) | Err(last) => now.max(last + 1),
         }
+    }
+
+    /// Waits for others in this handle, each of whom may have to wait for the server.
+    pub(crate) async fn turn<T>(
+        &self,
+        operation: &'static str,
+        turn: impl Future<Output = T>,
+    ) -> Result<T, StoreError> {
+        let waited = tokio::time::timeout(self.server.patience * 2, turn).await;
+        waited.map_err(|_| crate::error::no_answer(&self.server.place, operation))
     }
 
     /// Runs `work` to its end, also if the caller does not wait for it.

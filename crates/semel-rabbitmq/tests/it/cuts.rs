@@ -103,3 +103,33 @@ async fn a_silent_network_ends_in_an_answer_and_ends_leases() {
     // Three heartbeats, and what the calls above took.
     assert!(since.elapsed() < Duration::from_secs(16), "{:?}", since.elapsed());
 }
+
+/// Calls do not queue up behind each other's time-outs.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_calls_into_silence_all_end_in_time() {
+    let proxy = Proxy::before(&shared()).await;
+    let patience = Duration::from_secs(1);
+    let settings = Options { patience, ..options(&fresh_prefix()) };
+    let worker = Worker::connect_with(&proxy.address, settings).await;
+    let mut held = Vec::new();
+    for n in 0..12 {
+        worker.send("orders", &n.to_string()).await;
+        held.push(worker.next("orders").await);
+    }
+    proxy.silence();
+    let since = Instant::now();
+    let mut calls = tokio::task::JoinSet::new();
+    for (n, delivery) in held.into_iter().enumerate() {
+        let worker = worker.clone();
+        calls.spawn(async move {
+            let endpoint = format!("new-{n}");
+            let settled = worker.0.settle(&delivery.receipt, Settlement::Ack).await;
+            assert!(!matches!(settled, SettleOutcome::Settled), "{settled:?}");
+            let sent = worker.try_send(&endpoint, message("1")).await;
+            assert!(matches!(sent, SendOutcome::Unknown(_)), "{sent:?}");
+            worker.try_receive(&endpoint, 1, Duration::ZERO).await.unwrap_err();
+        });
+    }
+    calls.join_all().await;
+    assert!(since.elapsed() < Duration::from_secs(9), "{:?}", since.elapsed());
+}
