@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::ShortString;
 use semel_core::StoreError;
 use semel_core::broker::Lease;
@@ -29,6 +29,8 @@ pub(crate) struct Lane {
     server: Server,
     /// It is to be closed, whether the server has heard of it or not.
     abandoned: AtomicBool,
+    /// Held while a consumer is started: its limit is set on the channel first.
+    pub(crate) limiting: Mutex<()>,
     /// How many settlements were written to the channel.
     written: AtomicU64,
     /// Up to which of them the server has answered.
@@ -105,15 +107,13 @@ impl Place {
             return Ok(lane.clone());
         }
         let channel = self.take_channel("receive").await?;
-        // A receive that waits takes one message from the server, not more.
-        let limiting = channel.basic_qos(1, BasicQosOptions::default());
-        self.server.within("receive", limiting).await?;
         let lane = Arc::new(Lane {
             channel,
             endpoint: endpoint.to_owned(),
             queue: crate::topology::short(self, &self.names.ready(endpoint))?,
             server: self.server.clone(),
             abandoned: AtomicBool::new(false),
+            limiting: Mutex::default(),
             written: AtomicU64::new(0),
             answered: Mutex::new(0),
         });

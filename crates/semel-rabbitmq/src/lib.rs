@@ -35,7 +35,7 @@
 //! | Semel | RabbitMQ |
 //! |---|---|
 //! | send | published persistent and `mandatory`; `Sent` once the server confirmed it, and did not return it |
-//! | receive | `basic.get` while messages are ready; a consumer with a prefetch of one while none is. Nothing is fetched ahead |
+//! | receive | `basic.get`, and for more than a few a consumer whose prefetch is what was asked for, which ends with the receive. Nothing is fetched ahead |
 //! | lease | the delivery is not acknowledged. The handle counts the time, and gives it back when it ends |
 //! | `Ack` | acknowledged, and then a question to the queue's leader that is answered after it |
 //! | `Release`, `Retry` | a copy with its history is published and confirmed; then the original is acknowledged |

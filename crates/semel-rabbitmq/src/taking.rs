@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use lapin::BasicProperties;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Consumer};
 use semel_core::StoreError;
 use semel_core::broker::{Delivery, Receipt, Receive};
 use tokio::sync::oneshot;
@@ -23,6 +23,17 @@ use crate::publish::Published;
 pub(crate) const RECEIVE_MAX: usize = 100;
 /// How long what a cancelled consumer still had may take to come out of the client.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
+
+/// From how many messages on a consumer is faster than one question for each.
+const CONSUME_FROM: usize = 4;
+/// How long a consumer waits for the next message of those that are ready. Others may have taken it.
+const GAP_MAX: Duration = Duration::from_millis(50);
+
+/// A consumer that lasts for one receive.
+struct Consuming {
+    tag: ShortString,
+    stream: Consumer,
+}
 
 /// A message that the server gave to this handle.
 struct Taken {
@@ -102,16 +113,21 @@ impl Place {
 
     /// Takes what is ready, oldest first, at most `max`.
     async fn take(&self, lane: &Lane, max: usize) -> Result<Vec<Taken>, StoreError> {
-        let mut taken = Vec::new();
-        let mut want = 1;
-        while want > 0 && taken.len() < max {
-            let gets = (0..want.min(max - taken.len())).map(|_| self.get(lane));
-            want = 0;
-            for got in join_all(gets).await {
-                if let Some((message, left)) = got? {
-                    taken.push(message);
-                    want = left;
-                }
+        let Some((first, left)) = self.get(lane).await? else { return Ok(Vec::new()) };
+        let mut taken = vec![first];
+        let want = left.min(max - 1);
+        if want >= CONSUME_FROM {
+            let mut consumer = self.start(lane, want).await?;
+            while taken.len() <= want {
+                let Ok(Some(delivery)) = timeout(GAP_MAX, consumer.stream.next()).await else {
+                    break;
+                };
+                taken.push(self.taken(delivery)?);
+            }
+            taken.extend(self.stop(lane, consumer).await?);
+        } else {
+            for got in join_all((0..want).map(|_| self.get(lane))).await {
+                taken.extend(got?.map(|(message, _)| message));
             }
         }
         taken.sort_by_key(|message| message.tag);
@@ -136,35 +152,55 @@ impl Place {
         until: Instant,
         answer: &mut oneshot::Sender<Result<Vec<Delivery>, StoreError>>,
     ) -> Result<Vec<Taken>, StoreError> {
-        let tag = ShortString::try_new(history::new_id()).unwrap_or_default();
-        let options = BasicConsumeOptions::default();
-        let consuming = lane.channel.basic_consume(
-            lane.queue.clone(),
-            tag.clone(),
-            options,
-            FieldTable::default(),
-        );
-        let mut consumer = self.server.within("receive", consuming).await?;
-        let mut taken = Vec::new();
+        let mut consumer = self.start(lane, 1).await?;
         let first = tokio::select! {
             biased;
-            next = consumer.next() => next,
+            next = consumer.stream.next() => next,
             () = tokio::time::sleep_until(until) => None,
             () = answer.closed() => None,
         };
-        let mut keep = |delivery: lapin::message::Delivery| {
-            taken.push(Taken::new(delivery.delivery_tag, delivery.properties, delivery.data));
-        };
+        let mut taken = Vec::new();
         if let Some(delivery) = first {
-            keep(delivery.map_err(|error| self.translate("receive", &error))?);
+            taken.push(self.taken(delivery)?);
         }
+        taken.extend(self.stop(lane, consumer).await?);
+        Ok(taken)
+    }
+
+    /// A consumer to which the server gives this many messages, and no more until one is settled.
+    async fn start(&self, lane: &Lane, messages: usize) -> Result<Consuming, StoreError> {
+        let tag = ShortString::try_new(history::new_id()).unwrap_or_default();
+        let prefetch = u16::try_from(messages).unwrap_or(u16::MAX);
+        // The limit holds for the consumers that come after it on the channel.
+        let _limit = self.turn("receive", lane.limiting.lock()).await?;
+        let limiting = lane.channel.basic_qos(prefetch, BasicQosOptions::default());
+        self.server.within("receive", limiting).await?;
+        let options = BasicConsumeOptions::default();
+        let queue = lane.queue.clone();
+        let consuming =
+            lane.channel.basic_consume(queue, tag.clone(), options, FieldTable::default());
+        let stream = self.server.within("receive", consuming).await?;
+        Ok(Consuming { tag, stream })
+    }
+
+    /// Ends a consumer, and takes what the server gave it before it heard of that.
+    async fn stop(&self, lane: &Lane, consumer: Consuming) -> Result<Vec<Taken>, StoreError> {
+        let Consuming { tag, mut stream } = consumer;
         let cancelling = lane.channel.basic_cancel(tag, BasicCancelOptions::default());
         self.server.within("receive", cancelling).await?;
-        // What the server sent before it heard of the end.
-        while let Ok(Some(delivery)) = timeout(DRAIN_MAX, consumer.next()).await {
-            keep(delivery.map_err(|error| self.translate("receive", &error))?);
+        let mut taken = Vec::new();
+        while let Ok(Some(delivery)) = timeout(DRAIN_MAX, stream.next()).await {
+            taken.push(self.taken(delivery)?);
         }
         Ok(taken)
+    }
+
+    fn taken(
+        &self,
+        delivery: lapin::Result<lapin::message::Delivery>,
+    ) -> Result<Taken, StoreError> {
+        let delivery = delivery.map_err(|error| self.translate("receive", &error))?;
+        Ok(Taken::new(delivery.delivery_tag, delivery.properties, delivery.data))
     }
 
     pub(crate) fn translate(&self, operation: &'static str, error: &lapin::Error) -> StoreError {
