@@ -48,7 +48,7 @@
 //!
 //! # Limits
 //! - **No order.** A message that is released or retried goes to the end of the queue.
-//! - **Leases end on time only while the process runs.** The server knows none: a process that was
+//! - **Leases end on time only while the process and its runtime run.** The server knows none: a process that was
 //!   stopped, or cut off, holds its messages until two to three heartbeats were missed
 //!   ([`Options::heartbeat`]). Its receipts are `Stale` or `Unknown` afterwards, and change nothing.
 //! - **No lease is longer than the server's `consumer_timeout`**, 30 minutes unless set otherwise,

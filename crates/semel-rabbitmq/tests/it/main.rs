@@ -6,6 +6,7 @@ mod connecting;
 mod contract;
 mod cuts;
 mod foreign;
+mod hosts;
 mod outages;
 mod proxy;
 mod python;
