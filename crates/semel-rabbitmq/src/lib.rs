@@ -34,7 +34,7 @@
 //! # What becomes of what
 //! | Semel | RabbitMQ |
 //! |---|---|
-//! | send | published persistent and `mandatory`; `Sent` once the server confirmed it, and did not return it |
+//! | send | published persistent and `mandatory`; `Sent` once the server confirmed it, and did not return it. What the server rejects, as a queue without a leader does, is published again for two seconds |
 //! | receive | `basic.get`, and for more than a few a consumer whose prefetch is what was asked for, which ends with the receive. Nothing is fetched ahead |
 //! | lease | the delivery is not acknowledged. The handle counts the time, and gives it back when it ends |
 //! | `Ack` | acknowledged, and then a question to the queue's leader that is answered after it |

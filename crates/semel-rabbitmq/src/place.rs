@@ -182,7 +182,9 @@ impl Place {
     pub(crate) fn not_queued(&self, published: Published) -> Option<StoreError> {
         match published {
             Published::Confirmed => None,
-            Published::NotSent(error) | Published::Unknown(error) => Some(error),
+            Published::Rejected(error) | Published::NotSent(error) | Published::Unknown(error) => {
+                Some(error)
+            }
             Published::TooLarge(limit) => Some(self.too_large(limit)),
             Published::Returned => {
                 let help = "Look who deletes queues under the prefix.";

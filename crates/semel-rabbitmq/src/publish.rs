@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
@@ -16,6 +17,9 @@ use crate::message::Raw;
 
 /// The most messages that wait for their confirmation at once, on one channel.
 const BATCH_MAX: usize = 256;
+
+/// How long to wait before a message that the server rejected is published again.
+const REJECTED_PAUSES_MS: [u64; 4] = [20, 100, 500, 1000];
 
 /// Where a message is published.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub(crate) enum Published {
     Returned,
     /// It is larger than this many bytes, which the server does not take: it is nowhere.
     TooLarge(usize),
+    /// The server took no responsibility: a queue had no leader just then.
+    Rejected(StoreError),
     /// It was not sent.
     NotSent(StoreError),
     /// Nobody knows.
@@ -73,10 +79,34 @@ impl Publisher {
         let mut answers = Vec::with_capacity(messages.len());
         for batch in messages.chunks(BATCH_MAX) {
             match self.idle_channel().await {
-                Ok(channel) => answers.extend(self.publish_batch(channel, batch).await),
+                Ok(channel) => answers.extend(self.publish_patiently(channel, batch).await),
                 Err(error) => {
                     answers.extend(batch.iter().map(|_| Published::NotSent(error.clone())));
                 }
+            }
+        }
+        answers
+    }
+
+    /// Publishes a batch, and again what the server rejected: a queue that was just made, or is
+    /// changing its leader, takes it a moment later. Should it have been queued after all, it comes
+    /// twice.
+    async fn publish_patiently(&self, channel: Channel, batch: &[(Target, Raw)]) -> Vec<Published> {
+        let mut answers = self.publish_batch(channel, batch).await;
+        for pause_ms in REJECTED_PAUSES_MS {
+            let is_rejected = |answer: &Published| matches!(answer, Published::Rejected(_));
+            let rejected: Vec<usize> =
+                (0..batch.len()).filter(|at| answers.get(*at).is_some_and(is_rejected)).collect();
+            if rejected.is_empty() {
+                break;
+            }
+            tracing::info!(messages = rejected.len(), "the server rejected messages; once more");
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            let Ok(channel) = self.idle_channel().await else { break };
+            let again: Vec<(Target, Raw)> = rejected.iter().map(|at| batch[*at].clone()).collect();
+            let retried = self.publish_batch(channel, &again).await;
+            for (at, answer) in rejected.into_iter().zip(retried) {
+                answers[at] = answer;
             }
         }
         answers
@@ -139,7 +169,7 @@ impl Publisher {
                         let answer = if confirmation.is_ack() {
                             Published::Confirmed
                         } else {
-                            Published::Unknown(self.refused())
+                            Published::Rejected(self.rejected())
                         };
                         if let Confirmation::Ack(Some(back)) | Confirmation::Nack(Some(back)) =
                             confirmation
@@ -154,7 +184,7 @@ impl Publisher {
                     Err(_) => Published::Unknown(self.no_answer()),
                 },
             };
-            is_whole &= matches!(answer, Published::Confirmed);
+            is_whole &= matches!(answer, Published::Confirmed | Published::Rejected(_));
             answers.push(answer);
         }
         if is_whole {
@@ -179,7 +209,7 @@ impl Publisher {
         self.server.error(Trouble::Broken, "send", "no confirmation was asked for", help)
     }
 
-    fn refused(&self) -> StoreError {
+    fn rejected(&self) -> StoreError {
         let help = "Look at the queue and at the server's log; then send again.";
         self.server.error(Trouble::Unavailable, "send", "the server did not confirm", help)
     }
