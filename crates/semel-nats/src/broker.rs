@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use semel_core::broker::{
-    BrokerLimits, Delivery, Lease, Ordering, Outgoing, Receipt, Receive, Registration, SendOutcome,
-    SettleOutcome, Settlement, Subscribers,
+    BrokerLimits, Delivery, Lease, Ordering, Outgoing, QueueAge, Receipt, Receive, Registration,
+    SendOutcome, SettleOutcome, Settlement, Subscribers,
 };
 use semel_core::{Broker, StoreError};
 
@@ -20,6 +20,7 @@ impl Broker for Nats {
             receive_max: RECEIVE_MAX,
             ordering: Ordering::None,
             subscribers: Subscribers::Listed,
+            queue_age: QueueAge::Told,
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semel_core::broker::{
-    BrokerLimits, Delivery, Lease, Ordering, Outgoing, Receipt, Receive, Registration, SendOutcome,
-    SettleOutcome, Settlement, Subscribers,
+    BrokerLimits, Delivery, Lease, Ordering, Outgoing, QueueAge, Receipt, Receive, Registration,
+    SendOutcome, SettleOutcome, Settlement, Subscribers,
 };
 use semel_core::store::{Change, WriteOutcome};
 use semel_core::{Broker, StoreError};
@@ -24,6 +24,7 @@ impl Broker for Postgres {
             receive_max: RECEIVE_MAX,
             ordering: Ordering::PerPartitionKey,
             subscribers: Subscribers::Listed,
+            queue_age: QueueAge::Told,
         }
     }
 

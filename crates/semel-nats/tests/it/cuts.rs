@@ -46,8 +46,8 @@ async fn live(settlement: Settlement, cut: Cut) -> (Known, Found) {
     assert!(receive(&nats, 1, LEASE, Duration::ZERO).await.unwrap().is_empty());
 
     proxy.cut(cut);
-    let mut known = Known::default();
-    known.is_sent = matches!(send(&nats, message("1")).await, SendOutcome::Sent);
+    let is_sent = matches!(send(&nats, message("1")).await, SendOutcome::Sent);
+    let mut known = Known { is_sent, ..Known::default() };
     // What was handed out to a connection that was cut comes again a little later.
     let wait = rig.options.hand_over * 2;
     let received = until(limit, || receive(&nats, 1, LEASE, wait)).await;
