@@ -100,6 +100,9 @@
 //! - The consumer walks over all messages in work, delayed and dead whenever a timer ends: many
 //!   ten thousands of them cost it time.
 //! - Inspecting reads all records.
+//! - Server 2.9.10 was seen to die (a nil pointer in `jsMsgGetRequest`) when it was asked for the
+//!   last message of a subject after it had been killed before; Semel therefore asks for the first
+//!   of one. Newer servers are the better choice.
 //! - Each lease shows as a `-NAK` in JetStream's advisories and counts of redeliveries, which
 //!   therefore tell nothing about failures; `semel inspect` and the dead letters do.
 //! - Deleting `P_state` by hand forgets leases, histories and which messages are dead: dead letters

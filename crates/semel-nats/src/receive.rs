@@ -270,7 +270,7 @@ impl Nats {
         sequence: u64,
     ) -> Result<Option<(u64, Record)>, Failed> {
         let subject = self.names.record_subject(token, sequence);
-        let found = self.wire.last(&self.names.state_stream(), &subject).await?;
+        let found = self.wire.only(&self.names.state_stream(), &subject).await?;
         Ok(found.map(|found| (found.seq, Record::read(&found.data()))))
     }
 

@@ -87,7 +87,7 @@ impl Nats {
         operation: &'static str,
     ) -> Result<(u64, Registry), StoreError> {
         let subject = self.names.registry_subject();
-        let found = self.wire.last(&self.names.state_stream(), &subject).await;
+        let found = self.wire.only(&self.names.state_stream(), &subject).await;
         let found = found.map_err(|failed| self.failed(operation, failed))?;
         let revision = found.as_ref().map_or(0, |found| found.seq);
         // To take an older state for the truth would send messages to nobody, and tell no one.

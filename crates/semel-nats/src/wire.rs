@@ -163,9 +163,10 @@ impl Wire {
         self.find(stream, json!({ "seq": sequence })).await
     }
 
-    /// The last message of a subject, from the leader.
-    pub(crate) async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Failed> {
-        self.find(stream, json!({ "last_by_subj": subject })).await
+    /// The only message of a subject, from the leader. Asked for as the first, for a server of
+    /// version 2.9.10 that was killed before may die over the question for the last.
+    pub(crate) async fn only(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Failed> {
+        self.next(stream, subject, 1).await
     }
 
     /// The first message of a subject at a sequence or after it, from the leader.
