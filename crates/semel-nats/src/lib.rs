@@ -77,7 +77,7 @@
 //! | `$JS.API.INFO`, `$JS.API.STREAM.INFO.S` | checking what is there |
 //! | `$JS.API.STREAM.CREATE.S`, `$JS.API.CONSUMER.DURABLE.CREATE.S.workers` | making what is missing; not needed where all is made by hand |
 //! | `$JS.API.STREAM.MSG.GET.S`, `$JS.API.STREAM.MSG.DELETE.S` | reading and removing messages and records |
-//! | `$JS.API.CONSUMER.INFO.S.workers`, `$JS.API.CONSUMER.MSG.NEXT.S.workers`, `$JS.ACK.S.>` | receiving |
+//! | `$JS.API.CONSUMER.INFO.S.workers`, `$JS.API.CONSUMER.MSG.NEXT.S.workers`, `$JS.ACK.S.>`, `$JS.API.CONSUMER.DELETE.S.workers` | receiving; the last, after a cut, for a consumer that forgot messages |
 //! | `$JS.API.STREAM.NAMES`, `$JS.API.CONSUMER.CREATE.P_state`, `$JS.API.CONSUMER.MSG.NEXT.P_state.*`, `$JS.API.CONSUMER.DELETE.P_state.*` | inspecting, dead letters, and the sweep of a registration |
 //!
 //! A server does not answer what it forbids; the error then quotes its complaint.

@@ -21,6 +21,11 @@ const LOOKS_MAX: usize = 1_000;
 impl Nats {
     /// Parks what cannot be received among the messages that were offered and not settled.
     pub(crate) async fn quarantine(&self, queue: &Queue) -> Result<(), Failed> {
+        if self.is_forgetful(queue).await? {
+            tracing::warn!(stream = queue.stream, "the consumer forgot messages; it begins anew");
+            let end = format!("CONSUMER.DELETE.{}.{CONSUMER}", queue.stream);
+            self.wire.api::<serde_json::Value>(&end, &serde_json::json!({})).await?;
+        }
         let progress = self.progress(&queue.stream).await?;
         let mut from = progress.floor + 1;
         for _ in 0..LOOKS_MAX {
@@ -42,6 +47,19 @@ impl Nats {
             self.put_off(&ack, PUT_OFF_MAX).await;
         }
         Ok(())
+    }
+
+    /// Whether the consumer knows of fewer messages than its stream holds, twice: a server that was
+    /// killed was seen to keep a consumer that never offers what came before its death.
+    async fn is_forgetful(&self, queue: &Queue) -> Result<bool, Failed> {
+        for _ in 0..2 {
+            let held = self.stream_info(&queue.stream).await?.state.messages;
+            if self.progress(&queue.stream).await?.known >= held {
+                return Ok(false);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        Ok(true)
     }
 
     async fn park(

@@ -85,6 +85,8 @@ struct ConsumerInfo {
     config: ConsumerConfig,
     delivered: Delivered,
     ack_floor: Delivered,
+    num_pending: u64,
+    num_ack_pending: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -118,6 +120,8 @@ pub(crate) struct Progress {
     pub(crate) delivered: u64,
     /// Up to here, all are settled.
     pub(crate) floor: u64,
+    /// How many messages it knows of that are not settled.
+    pub(crate) known: u64,
 }
 
 impl StreamConfig {
@@ -293,6 +297,7 @@ impl Nats {
             consumer_sequence: info.delivered.consumer_seq,
             delivered: info.delivered.stream_seq,
             floor: info.ack_floor.stream_seq,
+            known: info.num_pending + info.num_ack_pending,
         })
     }
 
