@@ -16,9 +16,8 @@ use crate::{Envelope, Store, StoreError, ids};
 
 const NAME: &str = "detached-outbox";
 
-/// The entity keeps one field of fixed size: which attempt on which message was the last.
-///
-/// Each message has a record, which holds the effects of its attempts until one of them is done.
+/// The entity keeps one field of fixed size: which attempt on which message was the last. Each message
+/// has a record, which holds the effects of its attempts until one of them is done.
 ///
 /// 1. Read the entity. If its field names a message whose record is not done: send the effects of
 ///    the attempt that it names, and make that record done. If it names ours: settle.
@@ -30,12 +29,10 @@ const NAME: &str = "detached-outbox";
 /// 6. Settle.
 ///
 /// The field is never cleared, only overwritten, and only after its message is done. So nothing waits
-/// in the entity, however large effects are: they lie in the record as far as they fit into an item,
-/// and in parts beside it otherwise. Writes are of one item each; nothing is listed or queried.
-///
-/// A duplicate that comes later than the window is processed again. Committed effects wait at most
-/// until the message is delivered again, or until another one comes for the entity. Budget: 2 reads,
-/// 3 writes; two more writes for each part.
+/// in the entity: effects lie in the record as far as they fit into an item, and in parts beside it
+/// otherwise. Writes are of one item each; nothing is listed or queried. A duplicate that comes later
+/// than the window is processed again. Committed effects wait at most until the message is delivered
+/// again, or another one comes for the entity. Budget: 2 reads, 3 writes; two more for each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DetachedOutbox {
     /// How long a processed message is remembered.
