@@ -72,10 +72,15 @@ fn the_file_of_a_newer_version_is_left_alone() {
 fn a_url_that_names_no_store_is_explained_without_its_secrets() {
     check_refused("shop.db", "which kind of store", "write `sqlite:shop.db`");
     check_refused("sqlite:", "names no file", "sqlite:shop.db");
-    check_refused("postgres://me:secret@host/shop", "`postgres:`", "sqlite:shop.db");
-    for arguments in [&["--json"][..], &[]] {
-        let run = semel(&[&["inspect", "postgres://me:secret@host/shop"], arguments].concat());
-        assert!(!run.stderr.contains("secret"), "{run:?}");
+    check_refused("mysql://me:secret@host/shop", "`mysql:`", "sqlite:shop.db");
+    // Nobody listens on the first port.
+    let far = "postgres://me:secret@127.0.0.1:1/shop?schema=till";
+    check_refused(far, "127.0.0.1:1/shop/till", "server runs");
+    for url in ["mysql://me:secret@host/shop", far] {
+        for arguments in [&["--json"][..], &[]] {
+            let run = semel(&[&["inspect", url], arguments].concat());
+            assert!(!run.stderr.contains("secret"), "{run:?}");
+        }
     }
 }
 
