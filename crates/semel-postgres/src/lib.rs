@@ -145,6 +145,14 @@ impl Postgres {
     }
 }
 
+impl Postgres {
+    /// Whether it hears at once of messages that other processes queue. Until then, and while the
+    /// connection for it is cut, receivers look by themselves.
+    pub fn is_listening(&self) -> bool {
+        self.place.bells.hears_others()
+    }
+}
+
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);

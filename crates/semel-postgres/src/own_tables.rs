@@ -30,6 +30,10 @@ use crate::{Postgres, row};
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '5s'; \
     SET LOCAL idle_in_transaction_session_timeout = '2min'";
 
+/// Where the settlement stands among the statements of a commit: what a group does to messages comes
+/// first.
+const SETTLE: usize = 0;
+
 /// What an item of a protocol that keeps books in the entity begins with.
 const BOOKS: &[u8] = br#"{"semel":""#;
 
@@ -449,7 +453,9 @@ impl InTransaction {
         }
         let said = describe(error);
         match fault {
-            // The settlement, or an entity's first state that another made meanwhile.
+            // The handler need not run again: the message is another worker's.
+            Fault::Condition if reached == Reached::Statement(SETTLE) => Outcome::LeaseLost,
+            // Another one made the entity's first state meanwhile.
             Fault::Condition | Fault::Again(_) | Fault::Locked(_) => Outcome::Conflict,
             Fault::Failed { .. } if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
                 let reason = "a statement of the handler failed, and the handler went on: let it \

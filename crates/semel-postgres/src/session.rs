@@ -139,8 +139,10 @@ fn surely(error: StoreError) -> Fault {
 /// How far a conversation came that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reached {
-    /// Its statements.
-    Statements,
+    /// Its beginning, or the preparation of its statements.
+    Beginning,
+    /// The statement at this place among those asked.
+    Statement(usize),
     /// Its end.
     End,
 }
@@ -155,10 +157,10 @@ pub(crate) async fn talk(
     asks: &[Ask],
     end: &str,
 ) -> Result<Answers, (Reached, tokio_postgres::Error)> {
-    let in_statements = |error| (Reached::Statements, error);
+    let in_beginning = |error| (Reached::Beginning, error);
     let mut statements: Vec<Statement> = Vec::with_capacity(asks.len());
     for ask in asks {
-        statements.push(client.prepare_cached(&ask.sql).await.map_err(in_statements)?);
+        statements.push(client.prepare_cached(&ask.sql).await.map_err(in_beginning)?);
     }
     let parameters: Vec<Vec<&(dyn ToSql + Sync)>> =
         asks.iter().map(|ask| ask.parameters.iter().map(|it| &**it as _).collect()).collect();
@@ -172,7 +174,11 @@ pub(crate) async fn talk(
     }
     let mut answers = Answers { number: None, rows: Vec::with_capacity(asks.len()) };
     for (at, got) in in_order(calls).await.into_iter().enumerate() {
-        let reached = if at > asks.len() { Reached::End } else { Reached::Statements };
+        let reached = match at.checked_sub(1) {
+            None => Reached::Beginning,
+            Some(at) if at < asks.len() => Reached::Statement(at),
+            Some(_) => Reached::End,
+        };
         match got.map_err(|error| (reached, error))? {
             Got::Begun(messages) => answers.number = read_number(&messages),
             Got::Rows(found) => answers.rows.push(found),

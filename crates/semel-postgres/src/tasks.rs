@@ -129,3 +129,46 @@ async fn purge_portion(place: &Place) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use semel_core::store::{Change, Expect, ItemKey, Keep, Space, WriteOutcome};
+    use semel_core::{ManualClock, Store as _};
+
+    use crate::{Options, Postgres};
+
+    #[tokio::test]
+    async fn what_is_past_its_window_goes_and_nothing_else() {
+        let clock = Arc::new(ManualClock::default());
+        let options = Options {
+            schema: format!("purge_{}", std::process::id()),
+            clock: Some(clock.clone()),
+            ..Options::default()
+        };
+        let address = semel_servers::address(semel_servers::Kind::Postgres).unwrap();
+        let database = Postgres::connect_with(&address, options).await.unwrap();
+        let key = |name: &str| ItemKey::new(Space::Inbox, "accounts", name);
+        let put = |name: &str, keep| {
+            let value = Bytes::from_static(b"anna");
+            Change::Put { key: key(name), value, expect: Expect::Absent, keep }
+        };
+        let second = Duration::from_secs(1);
+        let changes = vec![
+            put("short", Keep::For(second)),
+            put("long", Keep::For(second * 60)),
+            put("always", Keep::Always),
+        ];
+        assert!(matches!(database.write(changes).await, WriteOutcome::Applied(_)));
+        clock.advance(second * 2);
+        assert!(super::purge_portion(&database.place).await, "one portion is enough");
+        let keys = [key("short"), key("long"), key("always")];
+        let left = database.read_all(&keys).await.unwrap();
+        assert_eq!(left.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, true]);
+    }
+}

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ impl Daemon {
         let child = command.spawn().map_err(|error| fail(error.to_string()))?;
         let mut daemon = Self { child, name };
         // Should we be killed, the next start finds what we leave.
-        let _ = fs::write(pid_file(log), daemon.id().to_string());
+        let _ = fs::write(log.with_file_name(format!("{name}.pid")), daemon.id().to_string());
         let since = Instant::now();
         while !is_ready() {
             if let Ok(Some(status)) = daemon.child.try_wait() {
@@ -93,20 +93,21 @@ impl Drop for Daemon {
     }
 }
 
-/// Kills what an owner that was itself killed left running with its log in `folder`.
-pub(crate) fn kill_leftovers(folder: &Path) {
-    let Ok(process) = fs::read_to_string(pid_file(&folder.join("log"))) else { return };
-    let command = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-    let command = String::from_utf8_lossy(&command);
-    // The number may be another program's by now.
-    if ["postgres", "nats-server", "rabbitmq", "epmd"].iter().any(|name| command.contains(name)) {
-        let group = format!("-{process}");
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
-    }
-}
+/// The programs that we start.
+const NAMES: [&str; 4] = ["postgres", "nats", "rabbitmq", "epmd"];
 
-fn pid_file(log: &Path) -> PathBuf {
-    log.with_extension("pid")
+/// Kills what an owner that was itself killed left running with its data in `folder`.
+pub(crate) fn kill_leftovers(folder: &Path) {
+    for name in NAMES {
+        let file = folder.join(format!("{name}.pid"));
+        let Ok(process) = fs::read_to_string(file) else { continue };
+        let command = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        // The number may be another program's by now.
+        if String::from_utf8_lossy(&command).contains(name) {
+            let group = format!("-{process}");
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        }
+    }
 }
 
 /// Whether something listens on this port.

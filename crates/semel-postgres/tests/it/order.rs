@@ -75,3 +75,18 @@ async fn a_row_that_somebody_holds_stops_only_those_who_want_it() {
     holding.rollback().await.unwrap();
     assert!(matches!(write("held").await, WriteOutcome::Applied(_)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_no_index_holds_is_refused_alone() {
+    let options = Options { schema: crate::rig::fresh_schema(), ..Options::default() };
+    let place = Postgres::connect_with(&crate::rig::address(), options).await.unwrap();
+    // What looks random is not compressed.
+    let long: String = (0_u64..400)
+        .map(|n| format!("{:016x}", (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)))
+        .collect();
+    let (long, short) =
+        tokio::join!(place.write(vec![put(long)]), place.write(vec![put("short".to_owned())]));
+    assert!(matches!(short, WriteOutcome::Applied(_)), "{short:?}");
+    let WriteOutcome::Refused(error) = long else { panic!("{long:?}") };
+    assert_eq!(error.trouble, Trouble::TooLarge, "{error}");
+}

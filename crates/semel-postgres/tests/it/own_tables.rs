@@ -294,3 +294,29 @@ async fn without_the_protocol_there_is_no_transaction() {
     shop.run(Endpoint::new("orders").handle(place).settings(settings)).await;
     assert_eq!(shop.count("dead_letter WHERE failures ->> 0 LIKE '%InTransaction%'").await, 1);
 }
+
+static RUNS: AtomicU32 = AtomicU32::new(0);
+
+/// While it runs, its message goes to another worker.
+async fn robbed(_: &mut (), message: PlaceOrder, ctx: &mut Context) -> Result<(), Failure> {
+    RUNS.fetch_add(1, Ordering::SeqCst);
+    let PlaceOrder { schema, order, .. } = message;
+    let tx = semel_postgres::transaction(ctx)?;
+    tx.execute(&format!("INSERT INTO {schema}.orders VALUES ($1, 0)"), &[&order]).await?;
+    let (client, connection) = tokio_postgres::connect(&address(), NoTls).await?;
+    tokio::spawn(connection);
+    let take = "SET receipt = receipt + 1, leased_until = now() + interval '1 hour'";
+    client.batch_execute(&format!("UPDATE {schema}.queue {take}")).await?;
+    ctx.send("bills", Bill { order });
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_attempt_that_lost_its_lease_leaves_nothing_and_does_not_run_again() {
+    let shop = Shop::open().await;
+    shop.backend().send("orders", shop.order("o1", &[])).await.unwrap();
+    shop.run(shop.endpoint().handle(robbed)).await;
+    assert_eq!(RUNS.load(Ordering::SeqCst), 1);
+    assert_eq!((shop.count("orders").await, shop.count("inbox").await), (0, 0));
+    assert_eq!(shop.count("queue").await, 1, "the message is the other worker's; there is no bill");
+}
