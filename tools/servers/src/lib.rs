@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 pub use nats::Nats;
 pub use packages::install_missing;
 pub use postgres::{Durability, Postgres};
-pub use proxy::{Cut, Framing, Proxy};
+pub use proxy::{Cut, Framing, Proxy, Weather};
 pub use rabbit::Rabbit;
 
 /// The first of the ports that servers get, and how many there are.

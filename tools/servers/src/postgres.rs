@@ -122,10 +122,23 @@ impl Postgres {
     /// Kills it and all its sessions at once, as a power cut would.
     pub fn kill(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
-            // Its sessions notice by themselves that it is gone, and end.
+            let children = self.process().map(children_of).unwrap_or_default();
             let _ = self.signal_postmaster("KILL");
             daemon.wait();
+            // They notice by themselves that it is gone, and end; unless they were stopped. Most
+            // are gone already.
+            let _ = send_signal("CONT", &children);
         }
+    }
+
+    /// Sends a signal to all its processes, by its name without `SIG`: `STOP`, `CONT`.
+    pub fn signal(&self, signal: &str) -> Result<(), ServerError> {
+        let Some(process) = self.process() else { return Ok(()) };
+        // It first: once it is stopped, it starts no further ones.
+        send_signal(signal, &[process])?;
+        // Those that end meanwhile need no signal.
+        let _ = send_signal(signal, &children_of(process));
+        Ok(())
     }
 
     /// Runs a statement as its owner, with `psql`.
@@ -162,7 +175,7 @@ impl Postgres {
 
     fn signal_postmaster(&self, signal: &str) -> Result<(), ServerError> {
         let Some(process) = self.process() else { return Ok(()) };
-        succeed(Command::new("kill").arg(format!("-{signal}")).arg(process.to_string()))
+        send_signal(signal, &[process])
     }
 
     fn program(&self, name: &str) -> Result<Command, ServerError> {
@@ -194,6 +207,28 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The processes that this one started.
+fn children_of(parent: u32) -> Vec<u32> {
+    let is_child = |process: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // The name before it may hold anything.
+        let after_name = stat.rsplit(") ").next().unwrap_or_default();
+        after_name.split(' ').nth(1) == Some(&parent.to_string())
+    };
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let processes = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    processes.filter(is_child).collect()
+}
+
+fn send_signal(signal: &str, processes: &[u32]) -> Result<(), ServerError> {
+    if processes.is_empty() {
+        return Ok(());
+    }
+    let mut kill = Command::new("kill");
+    kill.arg(format!("-{signal}")).args(processes.iter().map(u32::to_string));
+    succeed(&mut kill)
 }
 
 fn is_root() -> bool {

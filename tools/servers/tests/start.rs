@@ -47,3 +47,18 @@ fn rabbitmq_comes_back_on_its_port() {
     server.resume().unwrap();
     assert!(listens(server.port()));
 }
+
+#[test]
+fn a_stopped_postgres_answers_nobody_until_it_goes_on() {
+    let mut server = Postgres::start(&folder("postgres-stopped"), Durability::Kill).unwrap();
+    server.signal("STOP").unwrap();
+    let processes = || std::fs::read_to_string(format!("/proc/{}/stat", server.process().unwrap()));
+    assert!(processes().unwrap().contains(") T "));
+    server.signal("CONT").unwrap();
+    assert_eq!(server.run("SELECT 1").unwrap(), "1");
+    // What was stopped can be killed, and leaves nothing in the way.
+    server.signal("STOP").unwrap();
+    server.kill();
+    server.resume().unwrap();
+    assert_eq!(server.run("SELECT 1").unwrap(), "1");
+}

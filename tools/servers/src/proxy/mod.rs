@@ -1,16 +1,14 @@
-//! A proxy that cuts connections at a chosen message.
+//! A proxy that cuts connections at a chosen message, or lets nothing through for a while.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+mod link;
+
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
 
 use crate::ServerError;
-
-/// How long the server has for what reached it, after its client was cut off.
-const GRACE: Duration = Duration::from_millis(20);
+use link::Link;
 
 /// Where to cut, counted over all messages from clients to the server from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +38,49 @@ pub enum Framing {
     Pieces,
 }
 
+/// What becomes of bytes.
+///
+/// A connection that lost some is closed when they pass again: TCP never goes on with a hole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weather {
+    /// They pass.
+    #[default]
+    Fair,
+    /// Those to the server wait until they may pass: requests land late.
+    HoldRequests,
+    /// Those from the server vanish: requests arrive, replies do not.
+    LoseReplies,
+    /// All vanish, and no connection is closed.
+    Silence,
+    /// Connections are closed, and new ones too.
+    Closed,
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    ToServer,
+    ToClient,
+}
+
+/// What becomes of the bytes that go one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Pass,
+    Wait,
+    Vanish,
+}
+
+impl Weather {
+    const fn fate(self, way: Way) -> Fate {
+        match (self, way) {
+            (Self::HoldRequests, Way::ToServer) => Fate::Wait,
+            (Self::LoseReplies, Way::ToClient) | (Self::Silence | Self::Closed, _) => Fate::Vanish,
+            (Self::Fair | Self::HoldRequests | Self::LoseReplies, _) => Fate::Pass,
+        }
+    }
+}
+
 /// A proxy in front of a server, on a free port. It ends with its value.
 #[derive(Debug)]
 pub struct Proxy {
@@ -54,9 +95,12 @@ struct State {
     cut: Mutex<Option<Cut>>,
     /// Messages seen since the cut was chosen.
     seen: AtomicI64,
+    weather: Mutex<Weather>,
+    /// Tells those that hold requests.
+    cleared: Condvar,
     is_over: AtomicBool,
-    /// Connections that are open, to be cut when it ends.
-    streams: Mutex<Vec<TcpStream>>,
+    /// Connections that may be open.
+    links: Mutex<Vec<Weak<Link>>>,
 }
 
 impl Proxy {
@@ -72,8 +116,10 @@ impl Proxy {
             framing,
             cut: Mutex::default(),
             seen: AtomicI64::new(0),
+            weather: Mutex::default(),
+            cleared: Condvar::new(),
             is_over: AtomicBool::new(false),
-            streams: Mutex::default(),
+            links: Mutex::default(),
         });
         let accepting = state.clone();
         thread::spawn(move || {
@@ -81,7 +127,7 @@ impl Proxy {
                 if accepting.is_over.load(Ordering::SeqCst) {
                     return;
                 }
-                accepting.clone().join(client);
+                accepting.join(client);
             }
         });
         Ok(Self { port, state })
@@ -99,9 +145,28 @@ impl Proxy {
         lock(&self.state.cut).is_none()
     }
 
-    /// Cuts nothing more.
+    /// Changes what becomes of bytes from now on.
+    pub fn set(&self, weather: Weather) {
+        let mut now = lock(&self.state.weather);
+        *now = weather;
+        self.state.cleared.notify_all();
+        // Under the lock: a connection is closed, or sees the new weather.
+        self.state.each_link(|link| match weather {
+            Weather::Closed => link.close(),
+            Weather::Fair | Weather::HoldRequests if link.has_hole() => link.close(),
+            _ => {}
+        });
+    }
+
+    /// Closes every connection there is. New ones are made as ever.
+    pub fn close_all(&self) {
+        self.state.each_link(Link::close);
+    }
+
+    /// Lets everything through, and cuts nothing more.
     pub fn heal(&self) {
         *lock(&self.state.cut) = None;
+        self.set(Weather::Fair);
     }
 
     /// How many messages clients sent since the last choice of a cut.
@@ -118,9 +183,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.state.is_over.store(true, Ordering::SeqCst);
-        for stream in lock(&self.state.streams).drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        self.set(Weather::Closed);
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
@@ -128,61 +191,35 @@ impl Drop for Proxy {
 
 impl State {
     /// Joins a client with a connection of its own to the server.
-    fn join(self: Arc<Self>, client: TcpStream) {
-        let Ok(server) = TcpStream::connect(("127.0.0.1", self.target)) else {
-            let _ = client.shutdown(Shutdown::Both);
-            return;
-        };
-        let (Ok(to_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else {
-            return;
-        };
-        let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        let mut streams = lock(&self.streams);
-        streams.extend(client.try_clone().ok());
-        streams.extend(server.try_clone().ok());
-        drop(streams);
-        let is_mute = Arc::new(AtomicBool::new(false));
-        let mute = is_mute.clone();
-        thread::spawn(move || reply(from_server, to_client, &mute));
-        thread::spawn(move || self.request(client, server, &is_mute));
+    fn join(self: &Arc<Self>, client: TcpStream) {
+        // A client that cannot be joined finds its connection closed: it goes out of scope.
+        let Ok(server) = TcpStream::connect(("127.0.0.1", self.target)) else { return };
+        let link = Arc::new(Link::new(client, server));
+        let weather = lock(&self.weather);
+        if *weather == Weather::Closed {
+            return link.close();
+        }
+        let mut links = lock(&self.links);
+        links.retain(|link| link.strong_count() > 0);
+        links.push(Arc::downgrade(&link));
+        drop((links, weather));
+        let (state, replies) = (self.clone(), link.clone());
+        thread::spawn(move || replies.carry_replies(&state));
+        let state = self.clone();
+        thread::spawn(move || link.carry_requests(&state));
     }
 
-    /// Hands on what the client sends, message by message.
-    fn request(&self, mut client: TcpStream, mut server: TcpStream, is_mute: &AtomicBool) {
-        let mut pending = Vec::new();
-        let mut is_opening = self.framing == Framing::Postgres;
-        let mut buffer = [0; 64 * 1024];
-        loop {
-            while let Some(length) = self.message(&pending, is_opening) {
-                let message: Vec<u8> = pending.drain(..length).collect();
-                let cut = if is_opening { None } else { self.meets_cut() };
-                if is_opening {
-                    is_opening = false;
-                }
-                let (sent, is_cut) = match cut {
-                    None => (&message[..], false),
-                    Some(Cut::Before(_)) => (&message[..0], true),
-                    Some(Cut::Within(_)) => (&message[..message.len() / 2], true),
-                    Some(Cut::After(_)) => {
-                        is_mute.store(true, Ordering::SeqCst);
-                        (&message[..], true)
-                    }
-                };
-                if server.write_all(sent).is_err() || is_cut {
-                    let _ = client.shutdown(Shutdown::Both);
-                    thread::sleep(GRACE);
-                    let _ = server.shutdown(Shutdown::Both);
-                    return;
-                }
-            }
-            match client.read(&mut buffer) {
-                Ok(0) | Err(_) => {
-                    let _ = server.shutdown(Shutdown::Both);
-                    return;
-                }
-                Ok(read) => pending.extend_from_slice(&buffer[..read]),
-            }
-        }
+    fn each_link(&self, act: impl Fn(&Link)) {
+        lock(&self.links).iter().filter_map(Weak::upgrade).for_each(|link| act(&link));
+    }
+
+    /// What becomes of bytes that are here now; waits while they have to.
+    fn fate(&self, way: Way) -> Fate {
+        let weather = self
+            .cleared
+            .wait_while(lock(&self.weather), |weather| weather.fate(way) == Fate::Wait)
+            .unwrap_or_else(PoisonError::into_inner);
+        weather.fate(way)
     }
 
     /// The length of the first message in `pending`, once it is whole.
@@ -208,20 +245,6 @@ impl State {
     }
 }
 
-/// Hands on what the server replies, unless it is to be mute.
-fn reply(mut server: TcpStream, mut client: TcpStream, is_mute: &AtomicBool) {
-    let mut buffer = [0; 64 * 1024];
-    loop {
-        match server.read(&mut buffer) {
-            Ok(0) | Err(_) => break,
-            Ok(_) if is_mute.load(Ordering::SeqCst) => {}
-            Ok(read) if client.write_all(&buffer[..read]).is_ok() => {}
-            Ok(_) => break,
-        }
-    }
-    let _ = client.shutdown(Shutdown::Both);
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
