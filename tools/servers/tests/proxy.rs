@@ -1,6 +1,6 @@
 //! What the proxy does to connections.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
