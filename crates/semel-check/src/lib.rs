@@ -11,6 +11,7 @@ mod explore;
 mod fault;
 mod handler;
 mod hash;
+pub mod history;
 mod judge;
 mod memo;
 mod model;
