@@ -6,12 +6,14 @@ use std::time::Duration;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
 
 use crate::output::Format;
+use crate::place::Place;
 
 /// What stands below the help of the program.
 const EXAMPLES: &str = "\
 Examples:
   semel inspect sqlite:shop.db                       what waits, what is stuck
   semel inspect sqlite:shop.db --watch               the same, again and again
+  semel inspect sqlite:shop.db --broker nats://HOST  the same, with the queues elsewhere
   semel dead-letters list sqlite:shop.db             what waits for a person
   semel dead-letters show sqlite:shop.db 7           everything about one of them
   semel dead-letters replay sqlite:shop.db 7         give it back to its endpoint
@@ -22,6 +24,9 @@ Examples:
 URL says where the store is:
   sqlite:PATH      a SQLite file: `sqlite:shop.db` in this folder, `sqlite:/var/lib/shop.db`
   postgres://…     a PostgreSQL database: `postgres://USER:PASSWORD@HOST/DATABASE?schema=semel`
+--broker says where the queues are, if they are not in the store:
+  nats://…         NATS JetStream: `nats://HOST:4222?prefix=semel`, or `tls://…`
+  amqp://…         RabbitMQ: `amqp://USER:PASSWORD@HOST:5672/%2f?prefix=semel`, or `amqps://…`
 
 Exit codes:
   0  all that was asked is done; `check`: every world is as expected;
@@ -31,7 +36,7 @@ Exit codes:
      `compare`: a protocol that ships breaks a promise, or a page is out of date
   2  the command line makes no sense, `--yes` is missing, or no world or protocol has
      that name or replay line
-  3  the store cannot be opened or used
+  3  the store or the broker cannot be opened or used
   4  the answer cannot be written";
 
 /// What stands below the help of `inspect`.
@@ -51,13 +56,14 @@ Examples:
   semel inspect sqlite:shop.db
   semel inspect sqlite:shop.db --watch=10
   semel inspect sqlite:shop.db --json | jq '.totals.dead_letters'
+  semel inspect sqlite:shop.db --broker 'amqp://HOST/%2f?prefix=shop'
 
-With --json: { store, at, endpoints: [{ endpoint, protocol, registered_at,
+With --json: { store, broker, at, endpoints: [{ endpoint, protocol, registered_at,
 subscriptions: [], ready, delayed, in_flight, oldest, oldest_age_ms, dead_letters,
 finisher_backlog, inbox, tokens, entities }], totals: { the same numbers, oldest,
-oldest_age_ms } }. `protocol` and `registered_at` are null where no worker has
-registered the endpoint, `oldest…` where no message waits. With --watch, one
-document a line.";
+oldest_age_ms } }. `broker` is null without --broker, `protocol` and `registered_at`
+where no worker has registered the endpoint, `oldest…` where no message waits or the
+broker does not tell. With --watch, one document a line.";
 
 /// What stands below the help of `dead-letters list`.
 const LIST_HELP: &str = "\
@@ -289,8 +295,8 @@ pub(crate) struct CheckArgs {
 /// What `inspect` is asked.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InspectArgs {
-    /// Where the store is, for example `sqlite:shop.db`
-    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Show it again every so many seconds (2 if none are given), until Ctrl-C
     #[arg(
         long,
@@ -327,8 +333,8 @@ pub(crate) enum DeadLettersVerb {
 /// What `dead-letters list` is asked.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ListArgs {
-    /// Where the store is, for example `sqlite:shop.db`
-    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Only those of this endpoint
     #[arg(long, value_name = "NAME")]
     pub(crate) endpoint: Option<String>,
@@ -343,8 +349,8 @@ pub(crate) struct ListArgs {
 /// What `dead-letters show` is asked.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ShowArgs {
-    /// Where the store is, for example `sqlite:shop.db`
-    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Its number, as `list` shows it
     pub(crate) number: i64,
     /// Write only the data, byte for byte as it came
@@ -355,8 +361,8 @@ pub(crate) struct ShowArgs {
 /// What `dead-letters replay` is asked.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReplayArgs {
-    /// Where the store is, for example `sqlite:shop.db`
-    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) letters: Letters,
     /// Say what would be done, and do nothing
@@ -367,8 +373,8 @@ pub(crate) struct ReplayArgs {
 /// What `dead-letters discard` is asked.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DiscardArgs {
-    /// Where the store is, for example `sqlite:shop.db`
-    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) letters: Letters,
     /// Really do it

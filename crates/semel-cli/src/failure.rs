@@ -17,7 +17,7 @@ pub(crate) enum Exit {
     NotAll,
     /// The command line makes no sense, or lacks a confirmation.
     Usage,
-    /// The store cannot be opened or used.
+    /// The store or the broker cannot be opened or used.
     Store,
     /// The answer cannot be written.
     Output,
@@ -93,6 +93,26 @@ impl From<OpenError> for Failure {
         match error {
             OpenError::Store(error) => error.into(),
             OpenError::Url { prefix } => unknown_url(&prefix),
+            OpenError::Broker { prefix } => {
+                Self::new(Exit::Store, format!("no broker is called `{prefix}` here"), BROKERS)
+            }
+            OpenError::NoStore { prefix } => Self::new(
+                Exit::Store,
+                format!("`{prefix}` is a broker: it has queues, and keeps no state"),
+                format!(
+                    "Name the store first: `semel inspect sqlite:shop.db --broker {prefix}//…`."
+                ),
+            ),
+            OpenError::NoBroker { prefix } => Self::new(
+                Exit::Store,
+                format!("`{prefix}` is a store, and its queue lies inside it"),
+                format!("Leave out `--broker`, or name a broker. {BROKERS}"),
+            ),
+            OpenError::Parameter { prefix, name, help } => Self::new(
+                Exit::Store,
+                format!("the parameter `{name}` of `{prefix}…` makes no sense"),
+                format!("To mend it: {help}."),
+            ),
             other => Self { message: other.to_string(), help: None, exit: Exit::Store },
         }
     }
@@ -107,6 +127,9 @@ impl From<io::Error> for Failure {
         )
     }
 }
+
+const BROKERS: &str = "Write for example `nats://HOST:4222`, or for RabbitMQ \
+                       `amqp://USER:PASSWORD@HOST:5672/%2f`.";
 
 /// Names the scheme alone: what follows it may hold a password.
 fn unknown_url(url: &str) -> Failure {

@@ -10,15 +10,16 @@ use crate::args::InspectArgs;
 use crate::failure::{Exit, Failure};
 use crate::output::table::{Column, Table};
 use crate::output::{Format, Output, age, text};
+use crate::place::Place;
 
 /// Shows the state once, or until Ctrl-C.
 pub(crate) async fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
-    let backend = semel::open_existing(&args.url).await?;
+    let backend = args.place.open().await?;
     let Some(pause) = args.watch else {
-        let view = look(&backend).await?;
+        let view = look(&backend, &args.place).await?;
         match output.format() {
             Format::Json => output.json(&view)?,
-            Format::Human => output.line(&view.to_lines(&args.url, output.width()))?,
+            Format::Human => output.line(&view.to_lines(&args.place, output.width()))?,
         }
         return Ok(Exit::Fine);
     };
@@ -35,11 +36,11 @@ async fn watch(
     output: &mut Output,
 ) -> Result<Exit, Failure> {
     while !output.reader_left() {
-        let view = look(backend).await?;
+        let view = look(backend, &args.place).await?;
         match output.format() {
             Format::Json => output.json_line(&view)?,
             Format::Human => {
-                let lines = view.to_lines(&args.url, output.width());
+                let lines = view.to_lines(&args.place, output.width());
                 output.clear()?;
                 output.line(&format!("{lines}\n"))?;
             }
@@ -49,16 +50,18 @@ async fn watch(
     Ok(Exit::Fine)
 }
 
-async fn look(backend: &Backend) -> Result<View, Failure> {
+async fn look(backend: &Backend, place: &Place) -> Result<View, Failure> {
     let report = backend.operator().inspect().await?;
     // The store's own name holds no secrets; the URL may.
-    Ok(View::new(format!("{:?}", backend.store()), backend.clock().now(), report))
+    let store = format!("{:?}", backend.store());
+    Ok(View::new(store, place.broker_name(backend), backend.clock().now(), report))
 }
 
 /// The JSON document of `inspect`.
 #[derive(Debug, Serialize)]
 struct View {
     store: String,
+    broker: Option<String>,
     at: String,
     endpoints: Vec<EndpointView>,
     totals: Numbers,
@@ -97,18 +100,22 @@ struct Numbers {
 }
 
 impl View {
-    fn new(store: String, now: Timestamp, report: Report) -> Self {
+    fn new(store: String, broker: Option<String>, now: Timestamp, report: Report) -> Self {
         let mut totals = Numbers::default();
         for endpoint in report.endpoints.values() {
             totals.add(endpoint, now);
         }
         let endpoint = |(name, report)| EndpointView::new(name, report, now);
         let endpoints = report.endpoints.into_iter().map(endpoint).collect();
-        Self { store, at: now.to_string(), endpoints, totals, now }
+        Self { store, broker, at: now.to_string(), endpoints, totals, now }
     }
 
-    fn to_lines(&self, url: &str, width: Option<u16>) -> String {
-        let mut lines = format!("{} at {}\n\n", text::one_line(&self.store), age::point(self.now));
+    fn to_lines(&self, place: &Place, width: Option<u16>) -> String {
+        let mut lines = text::one_line(&self.store);
+        if let Some(broker) = &self.broker {
+            lines.push_str(&format!(" with queues in {}", text::one_line(broker)));
+        }
+        lines.push_str(&format!(" at {}\n\n", age::point(self.now)));
         if self.endpoints.is_empty() {
             lines.push_str(
                 "Nothing here yet: no worker has registered an endpoint, and no message waits.",
@@ -119,9 +126,8 @@ impl View {
         lines.push_str("\n\n");
         lines.push_str(&self.workers_table(width));
         if self.totals.dead_letters > 0 {
-            let url = text::shell_url(url);
             lines.push_str("\n\nDead letters wait for a person: semel dead-letters list ");
-            lines.push_str(&url);
+            lines.push_str(&place.words());
         }
         lines
     }

@@ -7,6 +7,7 @@ mod dead_letters;
 mod failure;
 mod inspect;
 mod output;
+mod place;
 
 use std::process::ExitCode;
 

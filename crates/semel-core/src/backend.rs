@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::broker::{Destination, SendOutcome};
 use crate::context::MessageEffect;
-use crate::operator::Operator;
+use crate::operator::{Operator, WithBooks};
 use crate::protocols::Places;
 use crate::store::{QueueHome, Trouble};
 use crate::{Broker, Clock, Entropy, Message, Store, StoreError, SystemClock, SystemEntropy, ids};
@@ -54,6 +54,15 @@ impl Backend {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         }
+    }
+
+    /// The same, where a person sees what the store counts as well: what is remembered of processed
+    /// messages, the backlog of the finisher, tokens and entities. A broker elsewhere knows nothing
+    /// of these.
+    #[must_use]
+    pub fn with_books(mut self, store: Arc<dyn Operator>) -> Self {
+        self.operator = Arc::new(WithBooks { queues: self.operator, store });
+        self
     }
 
     /// The same with another store and broker around the ones it has: a wrapper that counts, or

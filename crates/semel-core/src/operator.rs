@@ -1,6 +1,7 @@
 //! What a person can see and do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -98,4 +99,33 @@ pub trait Operator: Send + Sync + 'static {
 
     /// One dead letter.
     async fn dead_letter(&self, number: i64) -> Result<Option<DeadLetter>, StoreError>;
+}
+
+/// What a broker tells, and what the store beside it counts.
+pub(crate) struct WithBooks {
+    pub(crate) queues: Arc<dyn Operator>,
+    pub(crate) store: Arc<dyn Operator>,
+}
+
+#[async_trait]
+impl Operator for WithBooks {
+    async fn inspect(&self) -> Result<Report, StoreError> {
+        let mut report = self.queues.inspect().await?;
+        for (name, books) in self.store.inspect().await?.endpoints {
+            let endpoint = report.endpoints.entry(name).or_default();
+            endpoint.inbox = books.inbox;
+            endpoint.finisher_backlog = books.finisher_backlog;
+            endpoint.tokens = books.tokens;
+            endpoint.entities = books.entities;
+        }
+        Ok(report)
+    }
+
+    async fn dead_letters(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError> {
+        self.queues.dead_letters(filter).await
+    }
+
+    async fn dead_letter(&self, number: i64) -> Result<Option<DeadLetter>, StoreError> {
+        self.queues.dead_letter(number).await
+    }
 }

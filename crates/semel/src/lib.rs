@@ -22,14 +22,18 @@ pub use semel_core::{
 pub use semel_derive::Message;
 #[cfg(feature = "http")]
 pub use semel_http as http;
+#[cfg(feature = "nats")]
+pub use semel_nats as nats;
 #[cfg(feature = "postgres")]
 pub use semel_postgres as postgres;
+#[cfg(feature = "rabbitmq")]
+pub use semel_rabbitmq as rabbitmq;
 #[cfg(feature = "sqlite")]
 pub use semel_sqlite as sqlite;
 
 mod url;
 
-pub use url::{OpenError, open, open_existing};
+pub use url::{OpenError, open, open_apart, open_existing, open_existing_apart};
 
 /// What most services import.
 pub mod prelude {

@@ -9,7 +9,7 @@ use super::{none_text, page};
 use crate::args::ListArgs;
 use crate::failure::{Exit, Failure};
 use crate::output::table::{Column, Table};
-use crate::output::{Format, Output, age, text};
+use crate::output::{Format, Output, age};
 
 /// The JSON document of `list`.
 #[derive(Debug, Serialize)]
@@ -20,7 +20,7 @@ struct View {
 
 /// Lists dead letters, a page of them.
 pub(super) async fn run(args: &ListArgs, output: &mut Output) -> Result<Exit, Failure> {
-    let backend = semel::open_existing(&args.url).await?;
+    let backend = args.place.open().await?;
     let endpoint = args.endpoint.as_deref();
     // One more than asked tells whether there are more.
     let asked = args.limit.saturating_add(1);
@@ -79,7 +79,7 @@ fn table(letters: &[DeadLetter], now: Timestamp, width: Option<u16>) -> String {
 }
 
 fn next_command(args: &ListArgs, after: i64) -> String {
-    let mut command = format!("semel dead-letters list {}", text::shell_url(&args.url));
+    let mut command = format!("semel dead-letters list {}", args.place.words());
     if let Some(endpoint) = &args.endpoint {
         command.push_str(&format!(" --endpoint {endpoint}"));
     }

@@ -22,11 +22,11 @@ pub(crate) async fn run(verb: DeadLettersVerb, output: &mut Output) -> Result<Ex
         DeadLettersVerb::Show(args) => show::run(&args, output).await,
         DeadLettersVerb::Replay(args) => {
             let mode = if args.dry_run { Mode::Rehearse } else { Mode::Act };
-            settle::run(&args.url, args.letters.into(), Deed::Replay, mode, output).await
+            settle::run(&args.place, args.letters.into(), Deed::Replay, mode, output).await
         }
         DeadLettersVerb::Discard(args) => {
             let mode = if args.yes { Mode::Act } else { Mode::Rehearse };
-            settle::run(&args.url, args.letters.into(), Deed::Discard, mode, output).await
+            settle::run(&args.place, args.letters.into(), Deed::Discard, mode, output).await
         }
     }
 }

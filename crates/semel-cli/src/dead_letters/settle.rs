@@ -11,6 +11,7 @@ use super::{none_text, page};
 use crate::args::Choice;
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Output};
+use crate::place::Place;
 
 /// How many letters to look at in one go.
 const PAGE: usize = 100;
@@ -19,13 +20,13 @@ const PAGE: usize = 100;
 ///
 /// A store that fails ends the run; what was done until then is told first.
 pub(super) async fn run(
-    url: &str,
+    place: &Place,
     choice: Choice,
     deed: Deed,
     mode: Mode,
     output: &mut Output,
 ) -> Result<Exit, Failure> {
-    let backend = semel::open_existing(url).await?;
+    let backend = place.open().await?;
     let mut tally = Tally::new(deed, mode);
     let numbers = match &choice {
         Choice::Numbers(numbers) => distinct(numbers),

@@ -19,7 +19,7 @@ const LABEL_COLUMNS: usize = 16;
 
 /// Shows one dead letter.
 pub(super) async fn run(args: &ShowArgs, output: &mut Output) -> Result<Exit, Failure> {
-    let backend = semel::open_existing(&args.url).await?;
+    let backend = args.place.open().await?;
     let Some(dead) = backend.operator().dead_letter(args.number).await? else {
         return Err(not_found(args));
     };
@@ -43,7 +43,7 @@ fn not_found(args: &ShowArgs) -> Failure {
     Failure::new(
         Exit::NotAll,
         format!("there is no dead letter {}: it may have been replayed or discarded", args.number),
-        format!("`semel dead-letters list {}` shows which there are.", text::shell_url(&args.url)),
+        format!("`semel dead-letters list {}` shows which there are.", args.place.words()),
     )
 }
 
@@ -96,11 +96,11 @@ fn page(dead: &DeadLetter, data: &Data, now: Timestamp, args: &ShowArgs) -> Stri
     if !matches!(data, Data::Empty) {
         lines.push_str(&format!("  {}\n", text::hang(&data.to_lines(), 2)));
     }
-    let url = text::shell_url(&args.url);
+    let place = args.place.words();
     let number = dead.number;
     lines.push_str(&format!(
-        "\nTo process it again:  semel dead-letters replay {url} {number}\n\
-         To give it up:        semel dead-letters discard {url} {number}"
+        "\nTo process it again:  semel dead-letters replay {place} {number}\n\
+         To give it up:        semel dead-letters discard {place} {number}"
     ));
     lines
 }

@@ -84,6 +84,28 @@ fn a_url_that_names_no_store_is_explained_without_its_secrets() {
     }
 }
 
+/// Checks that the broker at `broker` is refused with these words.
+fn check_broker_refused(broker: &str, reason: &str, help: &str) {
+    let shop = Shop::new();
+    let run = semel(&["inspect", &shop.url(), "--broker", broker, "--json"]);
+    assert_eq!((run.code, run.stdout.as_str()), (3, ""), "{run:?}");
+    let error = run.error_json();
+    assert!(error["error"].as_str().unwrap().contains(reason), "{error}");
+    assert!(error["help"].as_str().unwrap().contains(help), "{error}");
+    assert!(!run.stderr.contains("secret"), "{run:?}");
+}
+
+#[test]
+fn a_broker_that_cannot_be_asked_is_explained_without_its_secrets() {
+    check_refused("nats://me:secret@h", "`nats:` is a broker", "--broker nats://…");
+    check_broker_refused("kafka://me:secret@h", "`kafka:`", "nats://HOST:4222");
+    check_broker_refused("sqlite:queue.db", "`sqlite:` is a store", "Leave out `--broker`");
+    check_broker_refused("nats://me:secret@h?prefx=a", "`prefx`", "there are `prefix`");
+    // Nobody listens on the first port.
+    check_broker_refused("nats://me:secret@127.0.0.1:1", "nats:127.0.0.1:1", "server runs");
+    check_broker_refused("amqp://me:secret@127.0.0.1:1/%2f", "rabbitmq:127.0.0.1:1", "server runs");
+}
+
 #[test]
 fn a_command_line_that_makes_no_sense_has_its_own_code() {
     let check = |arguments: &[&str], said: &str| {

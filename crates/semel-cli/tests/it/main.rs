@@ -6,6 +6,7 @@
     reason = "a test fails by panic, in its helpers too"
 )]
 
+mod broker;
 mod check;
 mod compare;
 mod discard;

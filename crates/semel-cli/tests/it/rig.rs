@@ -136,7 +136,7 @@ impl Shop {
     }
 }
 
-fn payments(bank: Bank) -> Endpoint {
+pub(crate) fn payments(bank: Bank) -> Endpoint {
     let charge = move |account: &mut Account, _: Charge, _: &mut Context| match bank {
         Bank::Open => {
             account.charges += 1;

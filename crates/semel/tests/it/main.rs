@@ -6,6 +6,7 @@
     reason = "a test fails by panic, in its helpers too"
 )]
 
+mod apart_by_url;
 mod bank;
 #[cfg(feature = "check")]
 mod book;
