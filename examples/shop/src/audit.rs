@@ -12,48 +12,48 @@ use crate::input::InvoiceKind;
 
 /// An invoice that the shop accepted.
 #[derive(Clone, Debug)]
-pub(crate) struct Accepted {
+pub struct Accepted {
     /// What the shop called it.
-    pub(crate) id: String,
+    pub id: String,
     /// What the customer calls it.
-    pub(crate) reference: String,
-    pub(crate) kind: InvoiceKind,
-    pub(crate) customer: Option<String>,
-    pub(crate) total_pence: i64,
-    pub(crate) pieces: u64,
+    pub reference: String,
+    pub kind: InvoiceKind,
+    pub customer: Option<String>,
+    pub total_pence: i64,
+    pub pieces: u64,
     /// Whether the customer asked to cancel it; that may have come too late.
-    pub(crate) cancel_asked: bool,
+    pub cancel_asked: bool,
 }
 
 /// The result of the audit.
 #[derive(Debug, Default)]
-pub(crate) struct Audit {
-    pub(crate) orders: u64,
-    pub(crate) charged: u64,
-    pub(crate) shipped: u64,
-    pub(crate) cancelled: u64,
-    pub(crate) refunded: u64,
-    pub(crate) credit_notes: u64,
-    pub(crate) paid_out: u64,
-    pub(crate) coupons: u64,
-    pub(crate) coupons_due: u64,
-    pub(crate) charged_pence: i64,
+pub struct Audit {
+    pub orders: u64,
+    pub charged: u64,
+    pub shipped: u64,
+    pub cancelled: u64,
+    pub refunded: u64,
+    pub credit_notes: u64,
+    pub paid_out: u64,
+    pub coupons: u64,
+    pub coupons_due: u64,
+    pub charged_pence: i64,
     /// Each thing that should be and is not.
-    pub(crate) lost: Vec<String>,
+    pub lost: Vec<String>,
     /// Each thing that is there more than once.
-    pub(crate) duplicated: Vec<String>,
+    pub duplicated: Vec<String>,
     /// Each thing that should not be.
-    pub(crate) ghosts: Vec<String>,
+    pub ghosts: Vec<String>,
 }
 
 impl Audit {
     /// Whether the books balance.
-    pub(crate) fn is_balanced(&self) -> bool {
+    pub fn is_balanced(&self) -> bool {
         self.lost.is_empty() && self.duplicated.is_empty() && self.ghosts.is_empty()
     }
 
     /// Compares the books with what was accepted.
-    pub(crate) fn of(accepted: &[Accepted], books: &Books) -> Self {
+    pub fn of(accepted: &[Accepted], books: &Books) -> Self {
         let mut audit = Self::default();
         for invoice in accepted {
             match invoice.kind {

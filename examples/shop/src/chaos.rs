@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semel::core::broker::{
-    BrokerLimits, Delivery, Lease, Outgoing, Receipt, Receive, Registration, SendOutcome,
-    SettleOutcome, Settlement,
+    BrokerLimits, Delivery, Destination, Lease, Outgoing, Receipt, Receive, Registration,
+    SendOutcome, SettleOutcome, Settlement,
 };
 use semel::core::handler::{BoxFuture, Decision, Handler, Style};
 use semel::core::store::{Change, Item, ItemKey, Page, StoreLimits, Trouble, WriteOutcome};
@@ -22,9 +22,11 @@ use crate::seeded::Seeded;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// A message was queued twice.
     MessageDuplicated,
+    /// A message that was received before was sent once more.
+    MessageReplayed,
     /// A message was held up, so that later ones overtook it.
     MessageDelayed,
     /// A commit failed, and nothing was written.
@@ -41,8 +43,9 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub(crate) const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MessageDuplicated,
+        Self::MessageReplayed,
         Self::MessageDelayed,
         Self::CommitFailedBefore,
         Self::CommitFailedAfter,
@@ -52,9 +55,10 @@ impl Fault {
     ];
 
     /// Its name in the faults file and on the live page.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::MessageDuplicated => "message_duplicated",
+            Self::MessageReplayed => "message_replayed",
             Self::MessageDelayed => "message_delayed",
             Self::CommitFailedBefore => "commit_failed_before",
             Self::CommitFailedAfter => "commit_failed_after",
@@ -70,6 +74,7 @@ struct Rates;
 
 impl Rates {
     const DUPLICATE: usize = 40;
+    const REPLAY: usize = 10;
     const DELAY: usize = 50;
     const FAIL_BEFORE: usize = 15;
     const FAIL_AFTER: usize = 15;
@@ -78,16 +83,21 @@ impl Rates {
 
 /// Throws the dice and writes down what came of it.
 #[derive(Debug)]
-pub(crate) struct Chaos {
+pub struct Chaos {
     dice: Mutex<Seeded>,
     /// One line a fault, appended: a killed process loses none, and several may share the file.
     log: Mutex<File>,
     /// Messages whose next attempt will be slow, and the receipts that are not renewed meanwhile.
     slow: Mutex<BTreeSet<String>>,
     unrenewed: Mutex<BTreeSet<Receipt>>,
+    /// Some of the messages that were received, and by which endpoint.
+    received: Mutex<Vec<(String, Envelope)>>,
     /// How long a slow attempt takes.
     stretch: Duration,
 }
+
+/// How many received messages are remembered, to be replayed some time.
+const REMEMBERED: usize = 200;
 
 /// What happens to a write.
 enum Strike {
@@ -98,18 +108,19 @@ enum Strike {
 
 impl Chaos {
     /// Chaos that follows from `seed` and writes its faults to the file at `log`.
-    pub(crate) fn new(seed: u64, log: &Path, stretch: Duration) -> std::io::Result<Self> {
+    pub fn new(seed: u64, log: &Path, stretch: Duration) -> std::io::Result<Self> {
         Ok(Self {
             dice: Mutex::new(Seeded::new(seed)),
             log: Mutex::new(File::options().create(true).append(true).open(log)?),
             slow: Mutex::default(),
             unrenewed: Mutex::default(),
+            received: Mutex::default(),
             stretch,
         })
     }
 
     /// Writes down that `fault` happened.
-    pub(crate) fn note(&self, fault: Fault) {
+    pub fn note(&self, fault: Fault) {
         // A fault that cannot be counted has happened all the same; the day goes on.
         if let Err(error) = writeln!(lock(&self.log), "{}", fault.name()) {
             tracing::warn!(%error, "a fault could not be written down");
@@ -117,12 +128,12 @@ impl Chaos {
     }
 
     /// True so many times in a thousand.
-    pub(crate) fn permille(&self, permille: usize) -> bool {
+    pub fn permille(&self, permille: usize) -> bool {
         lock(&self.dice).below(1_000) < permille
     }
 
     /// A number below `end`.
-    pub(crate) fn below(&self, end: usize) -> usize {
+    pub fn below(&self, end: usize) -> usize {
         lock(&self.dice).below(end)
     }
 
@@ -164,6 +175,23 @@ impl Chaos {
         }
     }
 
+    /// Remembers a delivery; and perhaps one of before, to be sent once more.
+    fn recall(&self, endpoint: &str, delivery: &Delivery) -> Option<Outgoing> {
+        let envelope = delivery.envelope.as_ref().ok()?.clone();
+        let mut received = lock(&self.received);
+        let place = self.below(REMEMBERED);
+        match received.get_mut(place) {
+            Some(old) => *old = (endpoint.to_owned(), envelope),
+            None => received.push((endpoint.to_owned(), envelope)),
+        }
+        if !self.permille(Rates::REPLAY) {
+            return None;
+        }
+        let (endpoint, envelope) = received.get(self.below(received.len()))?.clone();
+        let to = Destination::Endpoint(endpoint);
+        Some(Outgoing { to, envelope, delay: Duration::ZERO })
+    }
+
     fn stretch(&self, envelope: &Envelope) {
         if lock(&self.slow).remove(&envelope.id) {
             self.note(Fault::HandlerStretched);
@@ -177,7 +205,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The same backend, with faults in its writes and its queue.
-pub(crate) fn wrap(backend: Backend, chaos: &Arc<Chaos>) -> Backend {
+pub fn wrap(backend: Backend, chaos: &Arc<Chaos>) -> Backend {
     let (for_store, for_broker) = (chaos.clone(), chaos.clone());
     backend.wrapped(
         move |inner| Arc::new(ChaosStore { inner, chaos: for_store }),
@@ -186,7 +214,7 @@ pub(crate) fn wrap(backend: Backend, chaos: &Arc<Chaos>) -> Backend {
 }
 
 /// The same handler, sometimes slower than its lease.
-pub(crate) fn wrap_handler(inner: Arc<dyn Handler>, chaos: &Arc<Chaos>) -> Arc<dyn Handler> {
+pub fn wrap_handler(inner: Arc<dyn Handler>, chaos: &Arc<Chaos>) -> Arc<dyn Handler> {
     Arc::new(ChaosHandler { inner, chaos: chaos.clone() })
 }
 
@@ -264,6 +292,12 @@ impl Broker for ChaosBroker {
     async fn receive(&self, request: &Receive) -> Result<Vec<Delivery>, StoreError> {
         let deliveries = self.inner.receive(request).await?;
         deliveries.iter().for_each(|delivery| self.chaos.doom(delivery));
+        for delivery in &deliveries {
+            let Some(old) = self.chaos.recall(&request.endpoint, delivery) else { continue };
+            if let Some(SendOutcome::Sent) = self.inner.send(vec![old]).await.pop() {
+                self.chaos.note(Fault::MessageReplayed);
+            }
+        }
         Ok(deliveries)
     }
 

@@ -25,6 +25,8 @@ use crate::{Stop, protocol};
 /// How many of a thousand made-up orders are cancelled. Orders from a file are left as they are:
 /// their own credit notes are all the returns they have.
 const CANCEL: usize = 30;
+/// How long a customer keeps asking before giving up on the shop.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the services may take to work off what is queued when the feeding is over.
 const QUIET_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -90,7 +92,7 @@ pub(crate) async fn run(args: DayArgs) -> Result<ExitCode, Stop> {
     };
     let (mut processes, url) = Processes::start(launcher.clone(), chaos.clone()).await?;
     println!("{}", opening(&args, &plan, &url));
-    let feeder = Feeder::new(url, chaos, if args.orders.is_some() { 0 } else { CANCEL })?;
+    let feeder = Feeder::new(url, chaos, if args.orders.is_some() { 0 } else { CANCEL }, PATIENCE)?;
     let started = Instant::now();
     let fed = feed(&plan, feeder, &mut processes).await?;
     let is_quiet = processes.wait_until_quiet().await?;

@@ -1,7 +1,7 @@
 //! Customers: they submit invoices over HTTP, repeat requests, and sometimes change their minds.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -13,12 +13,12 @@ use crate::input::{Invoice, InvoiceKind};
 
 /// How many of a thousand requests are sent again.
 const REPEAT: usize = 60;
-/// How long a customer keeps asking before giving up on the shop.
-const TRIES_MAX: u32 = 60;
+/// How long a customer waits before asking again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What became of one invoice.
 #[derive(Debug)]
-pub(crate) enum Fed {
+pub enum Fed {
     /// The shop took it.
     Accepted(Accepted),
     /// The shop refused it.
@@ -27,23 +27,32 @@ pub(crate) enum Fed {
 
 /// Feeds invoices to the shop at `url`.
 #[derive(Clone, Debug)]
-pub(crate) struct Feeder {
+pub struct Feeder {
     client: Client,
     url: String,
     chaos: Option<Arc<Chaos>>,
     /// How many of a thousand orders are cancelled.
     cancel: usize,
+    /// How long a customer keeps asking before giving up on the shop.
+    patience: Duration,
 }
 
 impl Feeder {
-    pub(crate) fn new(url: String, chaos: Option<Arc<Chaos>>, cancel: usize) -> Result<Self, Stop> {
+    /// Customers of the shop at `url`, who cancel so many orders of a thousand, and ask again for
+    /// as long as `patience` where they get no answer.
+    pub fn new(
+        url: String,
+        chaos: Option<Arc<Chaos>>,
+        cancel: usize,
+        patience: Duration,
+    ) -> Result<Self, Stop> {
         let client =
             Client::builder().timeout(Duration::from_secs(20)).build().map_err(Stop::trouble)?;
-        Ok(Self { client, url, chaos, cancel })
+        Ok(Self { client, url, chaos, cancel, patience })
     }
 
     /// Submits one invoice, and perhaps cancels it.
-    pub(crate) async fn feed(&self, invoice: Invoice) -> Result<Fed, Stop> {
+    pub async fn feed(&self, invoice: Invoice) -> Result<Fed, Stop> {
         let (made, name) = match invoice.kind {
             InvoiceKind::Order => ("carts", "cart"),
             InvoiceKind::CreditNote => ("credit-notes", "credit_note"),
@@ -117,7 +126,10 @@ impl Feeder {
         key: Option<&str>,
     ) -> Result<(StatusCode, Value), Stop> {
         let mut trouble = String::new();
-        for _ in 0..TRIES_MAX {
+        let since = Instant::now();
+        let mut tries = 0;
+        while tries == 0 || since.elapsed() < self.patience {
+            tries += 1;
             let url = format!("{}/api/{path}", self.url);
             let mut request = self.client.request(method.clone(), url).json(body);
             if let Some(key) = key {
@@ -135,11 +147,9 @@ impl Feeder {
                 }
                 Err(error) => trouble = error.to_string(),
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(PAUSE).await;
         }
-        Err(Stop::trouble(format!(
-            "the shop did not answer {path} in {TRIES_MAX} tries: {trouble}"
-        )))
+        Err(Stop::trouble(format!("the shop did not answer {path} in {tries} tries: {trouble}")))
     }
 }
 

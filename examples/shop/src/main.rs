@@ -1,82 +1,8 @@
-//! A shop on Semel: orders, payments, shipping and marketing, and a day of chaos.
-//!
-//! `shop serve` opens the shop for people; `shop day` runs a day by itself, with faults, and audits
-//! the books at the end.
-
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program does")]
-
-mod audit;
-mod books;
-mod chaos;
-mod day;
-mod feeder;
-mod input;
-mod processes;
-mod protocol;
-mod report;
-mod seeded;
-mod server;
-mod shop;
+//! The shop as a program: see `shop --help`.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-
-/// A shop whose services talk by messages only.
-#[derive(Parser, Debug)]
-#[command(version, about)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand, Debug)]
-enum Command {
-    /// Opens the shop: the web pages, and the services behind them.
-    Serve(shop::ServeArgs),
-    /// Runs the services alone.
-    Worker(shop::WorkerArgs),
-    /// Runs a day with faults on two worker processes, and audits the books.
-    Day(day::DayArgs),
-    /// Lists the protocols that the services can run under, and what each promises.
-    Protocols,
-}
-
-/// Ends the program: what went wrong, and its exit code.
-#[derive(Debug)]
-struct Stop {
-    code: u8,
-    reason: String,
-}
-
-impl Stop {
-    /// The input or the options cannot be used.
-    fn usage(reason: impl ToString) -> Self {
-        Self { code: 2, reason: reason.to_string() }
-    }
-
-    /// The program could not do its work.
-    fn trouble(reason: impl ToString) -> Self {
-        Self { code: 3, reason: reason.to_string() }
-    }
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SHOP_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result = match Args::parse().command {
-        Command::Serve(args) => shop::serve(args).await.map(|()| ExitCode::SUCCESS),
-        Command::Worker(args) => shop::work(args).await.map(|()| ExitCode::SUCCESS),
-        Command::Day(args) => day::run(args).await,
-        Command::Protocols => {
-            print!("{}", protocol::list());
-            Ok(ExitCode::SUCCESS)
-        }
-    };
-    result.unwrap_or_else(|stop| {
-        eprintln!("shop: {}", stop.reason);
-        ExitCode::from(stop.code)
-    })
+    shop::run(std::env::args_os()).await
 }

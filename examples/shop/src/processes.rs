@@ -82,7 +82,8 @@ impl Launcher {
             .open(self.log(name))
             .map_err(Stop::trouble)?;
         let mut command = Command::new(program);
-        command.arg(verb).arg("--file").arg(self.file()).arg("--tied");
+        command.arg(verb).arg("--store").arg(format!("sqlite:{}", self.file().display()));
+        command.arg("--tied");
         command.arg("--seed").arg(seed.to_string());
         command.arg("--protocol").arg(self.protocol.name());
         if let Some(faults) = &self.chaos {

@@ -8,10 +8,10 @@ use semel::core::{Property, protocols::Token};
 use semel::http::Settings;
 
 /// The one that services run under unless they are told otherwise.
-pub(crate) const DEFAULT: &str = "transactional";
+pub const DEFAULT: &str = "transactional";
 
 /// Takes the names of all protocols, and of nothing else.
-pub(crate) fn parser() -> impl TypedValueParser<Value = Arc<dyn Protocol>> {
+pub fn parser() -> impl TypedValueParser<Value = Arc<dyn Protocol>> {
     let named =
         |protocol: Arc<dyn Protocol>| PossibleValue::new(protocol.name()).help(promise(&*protocol));
     PossibleValuesParser::new(protocols::all().into_iter().map(named))
@@ -19,7 +19,7 @@ pub(crate) fn parser() -> impl TypedValueParser<Value = Arc<dyn Protocol>> {
 }
 
 /// The protocols with what they promise, a line each.
-pub(crate) fn list() -> String {
+pub fn list() -> String {
     let line =
         |protocol: Arc<dyn Protocol>| format!("{:<18}{}\n", protocol.name(), promise(&*protocol));
     protocols::all().into_iter().map(line).collect()
@@ -34,7 +34,7 @@ fn promise(protocol: &dyn Protocol) -> String {
 }
 
 /// The properties that a protocol does not promise; none where it promises everything.
-pub(crate) fn missing(protocol: &dyn Protocol) -> Option<String> {
+pub fn missing(protocol: &dyn Protocol) -> Option<String> {
     let is_missing = |property: &Property| !protocol.promises().contains(property);
     let missing: Vec<_> =
         Property::ALL.into_iter().filter(is_missing).map(Property::name).collect();
@@ -42,7 +42,7 @@ pub(crate) fn missing(protocol: &dyn Protocol) -> Option<String> {
 }
 
 /// How the edge works for services under `protocol`: under `token`, messages come with one.
-pub(crate) fn edge_settings(protocol: &dyn Protocol) -> Settings {
+pub fn edge_settings(protocol: &dyn Protocol) -> Settings {
     let token = Token::default();
     match protocol.name() == token.name() {
         true => Settings::default().tokens(token.realm),

@@ -2,19 +2,19 @@
 
 /// `SplitMix64` (Steele, Lea and Flood, 2014).
 #[derive(Debug)]
-pub(crate) struct Seeded {
+pub struct Seeded {
     /// Grows by the golden ratio with each number.
     state: u64,
 }
 
 impl Seeded {
     /// Starts the sequence of this seed.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
     /// Any number.
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -23,21 +23,21 @@ impl Seeded {
     }
 
     /// A number below `end`; 0 if `end` is.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         // The upper half of the product: a multiplication in place of a division.
         let product = u128::from(self.next()) * (end as u128);
         (product >> 64) as usize
     }
 
     /// A number from `least` to `most`, both included.
-    pub(crate) fn within(&mut self, least: u32, most: u32) -> u32 {
+    pub fn within(&mut self, least: u32, most: u32) -> u32 {
         let span = u128::from(most.saturating_sub(least)) + 1;
         let product = u128::from(self.next()) * span;
         least.saturating_add((product >> 64) as u32)
     }
 
     /// True so many times in a hundred.
-    pub(crate) fn percent(&mut self, percent: usize) -> bool {
+    pub fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 }

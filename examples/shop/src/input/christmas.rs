@@ -43,7 +43,7 @@ const SURNAMES: [&str; 15] = [
 ];
 
 /// Makes up `count` invoices.
-pub(crate) fn christmas_orders(seed: u64, count: usize) -> Vec<Invoice> {
+pub fn christmas_orders(seed: u64, count: usize) -> Vec<Invoice> {
     let mut day =
         Day { random: Seeded::new(seed), customers: (count / 3).max(6), creditable: Vec::new() };
     (NUMBER_FIRST..).take(count).map(|number| day.invoice(number)).collect()

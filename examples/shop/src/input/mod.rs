@@ -15,26 +15,26 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use catalogue::CATALOGUE;
-pub(crate) use christmas::christmas_orders;
+pub use christmas::christmas_orders;
 pub(crate) use day::read_orders;
 
 /// One invoice of the input: an order, or a credit note for goods that came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Invoice {
+pub struct Invoice {
     /// Its number: digits for an order, `C` and digits for a credit note.
-    pub(crate) number: String,
+    pub number: String,
     /// Which of the two it is.
-    pub(crate) kind: InvoiceKind,
+    pub kind: InvoiceKind,
     /// The customer's number or name; `None` is a guest.
-    pub(crate) customer: Option<String>,
+    pub customer: Option<String>,
     /// At least one line, in the order of the input. A line that stands twice is meant twice.
-    pub(crate) lines: Vec<Line>,
+    pub lines: Vec<Line>,
 }
 
 /// What an invoice asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum InvoiceKind {
+pub enum InvoiceKind {
     /// Goods go out, money comes in.
     Order,
     /// Goods came back, money goes out.
@@ -43,22 +43,22 @@ pub(crate) enum InvoiceKind {
 
 /// One line of an invoice: so many of one product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Line {
+pub struct Line {
     /// The product's stock code.
-    pub(crate) sku: String,
+    pub sku: String,
     /// The product in words; may be empty.
-    pub(crate) description: String,
+    pub description: String,
     /// How many; at least one, on a credit note too.
-    pub(crate) quantity: u32,
+    pub quantity: u32,
     /// The price of one, in pence; above zero.
-    pub(crate) unit_price_pence: i64,
+    pub unit_price_pence: i64,
 }
 
 impl Invoice {
     /// The sum of the lines in pence: above zero, for a credit note too.
     ///
     /// Saturates, so that an invoice that did not come from this module cannot overflow it.
-    pub(crate) fn total_pence(&self) -> i64 {
+    pub fn total_pence(&self) -> i64 {
         let totals = self.lines.iter().map(Line::total_pence);
         totals.fold(0, i64::saturating_add)
     }

@@ -33,8 +33,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Options<F> {
     /// Where carts, orders and messages are kept.
     pub(crate) backend: Backend,
-    /// The SQLite file behind `backend`, which the live stream reads.
-    pub(crate) file: PathBuf,
+    /// The SQLite file behind `backend`, if that is its store: the live stream reads it.
+    pub(crate) file: Option<PathBuf>,
     /// Where faults are written down, one kind on a line; it need not be there.
     pub(crate) faults: Option<PathBuf>,
     /// How the edge works.

@@ -57,9 +57,19 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn a_file_that_is_no_store_is_named() {
-    check(&["worker", "--tied", "--file", "garbage.db"], "garbage.db");
-    check(&["worker", "--tied", "--file", "folder"], "folder");
-    check(&["worker", "--tied", "--file", "nowhere/shop.db"], "nowhere/shop.db");
+    check(&["worker", "--tied", "--store", "sqlite:garbage.db"], "garbage.db");
+    check(&["worker", "--tied", "--store", "sqlite:folder"], "folder");
+    check(&["worker", "--tied", "--store", "sqlite:nowhere/shop.db"], "nowhere/shop.db");
+}
+
+#[test]
+fn a_service_that_the_shop_does_not_have_is_refused_with_those_it_has() {
+    check(&["worker", "--service", "billing"], "payments");
+}
+
+#[test]
+fn a_history_that_cannot_be_written_is_named() {
+    check(&["worker", "--tied", "--history", "nowhere/history"], "nowhere/history");
 }
 
 #[test]

@@ -117,14 +117,8 @@ impl Ledgers {
 
     fn entity(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<Told>> {
         let (endpoint, id): (String, String) = (row.get(0)?, row.get(1)?);
-        let name = id.clone();
-        let told = match endpoint.as_str() {
-            ORDERS => told(row, |state| Told::Order(id, state))?,
-            PAYMENTS => told(row, |state| Told::Account(id, state))?,
-            SHIPPING => told(row, |state| Told::Consignment(id, state))?,
-            _ => told(row, |state| Told::Customer(id, state))?,
-        };
-        let entity = (endpoint, name);
+        let told = Told::of(&endpoint, &id, bytes(row, 2)?);
+        let entity = (endpoint, id);
         match told {
             Ok(told) => {
                 self.unreadable.remove(&entity);
@@ -139,12 +133,24 @@ impl Ledgers {
     }
 }
 
-/// What is told of the state in the third column, if there is one yet; or why it cannot be read.
+impl Told {
+    /// What is told of the state in an entity's item, if there is one yet; or why it cannot be read.
+    pub(super) fn of(endpoint: &str, id: &str, item: &[u8]) -> Result<Option<Self>, String> {
+        let id = id.to_owned();
+        match endpoint {
+            ORDERS => told(item, |state| Self::Order(id, state)),
+            PAYMENTS => told(item, |state| Self::Account(id, state)),
+            SHIPPING => told(item, |state| Self::Consignment(id, state)),
+            _ => told(item, |state| Self::Customer(id, state)),
+        }
+    }
+}
+
 fn told<S: DeserializeOwned>(
-    row: &Row<'_>,
+    item: &[u8],
     tell: impl FnOnce(S) -> Told,
-) -> rusqlite::Result<Result<Option<Told>, String>> {
-    Ok(state(bytes(row, 2)?).map(|state| state.map(tell)))
+) -> Result<Option<Told>, String> {
+    Ok(state(item)?.map(tell))
 }
 
 /// The bytes of a text or blob; anything else was written by nobody we know.

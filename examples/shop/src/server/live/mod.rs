@@ -1,12 +1,13 @@
 //! The live stream: orders, totals and faults as server-sent events.
 //!
-//! One task looks at the file, however many clients there are, and keeps what it saw on a board.
+//! One task looks at the file, or at another store, however many clients there are, and keeps what it saw on a board.
 //! Each client remembers how far it has read. A client that is slow reads less often, and then
 //! finds each order once, as it is by then: it can neither fall out of the stream nor hold it up.
 
 mod board;
 mod faults;
 mod ledgers;
+mod listed;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -30,6 +31,7 @@ use super::stop::Stop;
 use board::{Board, Cursor, News, Queues};
 use faults::{Counts, Faults};
 use ledgers::{Ledgers, Told};
+use listed::Listed;
 
 /// How long the task rests between two looks, at least.
 const REST_MIN: Duration = Duration::from_millis(300);
@@ -46,11 +48,13 @@ const TROUBLE: &str = "the ledgers cannot be read at the moment; the log of the 
 pub(super) struct Sources {
     operator: Arc<dyn Operator>,
     files: Arc<Mutex<Files>>,
+    /// The ledgers of a store that is no file.
+    listed: Option<Listed>,
 }
 
 /// What is read on a thread that may block.
 struct Files {
-    ledgers: Ledgers,
+    ledgers: Option<Ledgers>,
     faults: Option<Faults>,
 }
 
@@ -96,7 +100,7 @@ impl Live {
         Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
     }
 
-    async fn watch(self, sources: Sources) {
+    async fn watch(self, mut sources: Sources) {
         let stopped = self.stop.clone().wait();
         let looking = async {
             loop {
@@ -133,19 +137,24 @@ impl Shared {
 }
 
 impl Sources {
-    /// The queue numbers of `backend`, the ledgers in `file`, and the faults.
-    pub(super) fn new(backend: &Backend, file: PathBuf, faults: Option<PathBuf>) -> Self {
-        let (ledgers, faults) = (Ledgers::new(file), faults.map(Faults::new));
+    /// The queue numbers of `backend`, the ledgers in `file` or else in its store, and the faults.
+    pub(super) fn new(backend: &Backend, file: Option<PathBuf>, faults: Option<PathBuf>) -> Self {
+        let listed = file.is_none().then(|| Listed::new(backend.store().clone()));
+        let (ledgers, faults) = (file.map(Ledgers::new), faults.map(Faults::new));
         let files = Arc::new(Mutex::new(Files { ledgers, faults }));
-        Self { operator: backend.operator().clone(), files }
+        Self { operator: backend.operator().clone(), files, listed }
     }
 
     /// Looks once at everything, and puts it on the board.
-    async fn look(&self, shared: &Shared) {
-        let looked = self
+    async fn look(&mut self, shared: &Shared) {
+        let mut looked = self
             .look_into_files()
             .await
             .unwrap_or_else(|defect| Looked { told: Err(Box::new(defect)), ..Looked::default() });
+        if let Some(listed) = &mut self.listed {
+            looked.told = listed.look().await.map_err(Into::into);
+            looked.unreadable = listed.unreadable();
+        }
         let mut trouble = (looked.unreadable > 0).then_some(TROUBLE);
         let told = looked.told.unwrap_or_else(|error| {
             note(&*error, &mut trouble);
@@ -167,9 +176,10 @@ impl Sources {
         let files = self.files.clone();
         let look = move || {
             let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = files.ledgers.as_mut().map_or_else(|| Ok(Vec::new()), Ledgers::look);
             Looked {
-                told: files.ledgers.look().map_err(Into::into),
-                unreadable: files.ledgers.unreadable(),
+                told: told.map_err(Into::into),
+                unreadable: files.ledgers.as_ref().map_or(0, Ledgers::unreadable),
                 faults: files.faults.as_mut().map_or_else(|| Ok(Counts::new()), Faults::look),
             }
         };

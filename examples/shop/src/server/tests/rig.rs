@@ -50,6 +50,11 @@ impl Shop {
 
     /// A shop whose services run under `protocol`, but are away.
     pub(super) async fn deserted_under(protocol: Arc<dyn Protocol>) -> Self {
+        Self::deserted_with(protocol, true).await
+    }
+
+    /// A shop whose live stream is told of the file, or lists the entities in its store.
+    pub(super) async fn deserted_with(protocol: Arc<dyn Protocol>, is_file: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -58,7 +63,7 @@ impl Shop {
         let mut shop = Self { folder, url, client, protocol, open, running: JoinSet::new() };
         let options = Options {
             backend: shop.backend(),
-            file: shop.file("shop.db"),
+            file: is_file.then(|| shop.file("shop.db")),
             faults: Some(shop.file("faults.txt")),
             edge: edge_settings(&*shop.protocol),
             listener,
@@ -75,7 +80,12 @@ impl Shop {
 
     /// A shop with its services at work, under `protocol`.
     pub(super) async fn staffed_under(protocol: Arc<dyn Protocol>) -> Self {
-        let mut shop = Self::deserted_under(protocol).await;
+        Self::staffed_with(protocol, true).await
+    }
+
+    /// The same, whose live stream is told of the file, or lists the entities in its store.
+    pub(super) async fn staffed_with(protocol: Arc<dyn Protocol>, is_file: bool) -> Self {
+        let mut shop = Self::deserted_with(protocol, is_file).await;
         let (host, closing) = (shop.host(), shop.closing());
         shop.running.spawn(async { host.run(closing).await.unwrap() });
         shop

@@ -63,6 +63,13 @@ async fn an_order_is_followed_to_its_end_under_every_protocol() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_followed_in_a_store_that_is_no_file() {
+    for protocol in protocols::all() {
+        check_order(Shop::staffed_with(protocol, false).await).await;
+    }
+}
+
 async fn check_order(shop: Shop) {
     let mut stream = Stream::open(&shop).await;
     let totals = stream.until("totals", |_| true).await;
