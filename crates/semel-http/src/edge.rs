@@ -1,17 +1,19 @@
 //! The edge itself.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use semel_core::broker::Outgoing;
 use semel_core::context::{Context, outgoing};
 use semel_core::envelope::CONVERSATION;
 use semel_core::protocols::{Step, grant};
-use semel_core::store::{Change, Expect, ItemKey, Keep};
+use semel_core::store::{Change, Expect, ItemKey, Keep, QueueHome};
 use semel_core::{Backend, Envelope, Store, ids};
 
 use crate::attempt::{Attempt, Fate, Tries};
 use crate::document::{Document, KeyRecord, Loaded, decode, encode, key_place};
+use crate::outbox::{self, Finisher, Record};
 use crate::turns::{Turn, Turns};
 use crate::{DataSet, DataSetId, EdgeError, Problem, Reply, Settings, Submission, Tokens};
 
@@ -83,7 +85,8 @@ use crate::{DataSet, DataSetId, EdgeError, Problem, Reply, Settings, Submission,
 /// # Promise
 /// - An action happens to a data set once, whatever is sent twice, in parallel, through several
 ///   processes, or after a crash at any point: its messages are queued once, and everyone gets the
-///   same [`Reply`].
+///   same [`Reply`]. Where the queue lives outside the store they are queued at least once, under
+///   the same identity, soon after the answer.
 /// - Nothing is durable before the one batch, so a crash or a client that went away frees its key.
 /// - An error answer other than [`OUTCOME_UNKNOWN`](crate::problem::OUTCOME_UNKNOWN) means that
 ///   the request changed nothing.
@@ -95,6 +98,8 @@ pub struct Edge {
     backend: Backend,
     settings: Settings,
     turns: Turns,
+    /// Where the queue lives outside the store.
+    finisher: Option<Arc<Finisher>>,
 }
 
 impl Edge {
@@ -106,7 +111,9 @@ impl Edge {
     /// An edge that works as `settings` say.
     pub fn with(backend: Backend, settings: Settings) -> Result<Self, EdgeError> {
         EdgeError::check(&backend)?;
-        Ok(Self { backend, settings, turns: Turns::default() })
+        let is_apart = backend.queue() == QueueHome::Elsewhere;
+        let finisher = is_apart.then(|| Finisher::start(&backend, settings.finish_every));
+        Ok(Self { backend, settings, turns: Turns::default(), finisher })
     }
 
     /// Keeps a new data set, under an id that nobody can guess.
@@ -204,6 +211,9 @@ impl Edge {
         mut work: impl FnMut(&mut S, &mut Context) -> Result<Reply, Problem> + Send,
     ) -> Result<Reply, Problem> {
         let place = id.place::<S>()?;
+        if let Some(finisher) = &self.finisher {
+            finisher.ensure(&self.backend, self.settings.finish_every);
+        }
         let request = Request { cause: cause::<S>(id, action), action, submission, place };
         let _turn = self.turn(&request.place).await?;
         let mut tries = self.tries();
@@ -216,10 +226,16 @@ impl Edge {
                 Err(problem) if in_doubt && problem.status().is_server_error() => break,
                 Err(problem) => return Err(problem),
             };
-            let (attempt, reply) = self.decide(&request, loaded, &mut work)?;
+            let Decided { attempt, reply, record } = self.decide(&request, loaded, &mut work)?;
             request.begin(Step::CommitState);
             match attempt.commit(self.store(), &mut tries).await? {
-                Fate::Committed => return Ok(reply),
+                Fate::Committed => {
+                    if let Some(record) = record {
+                        request.begin(Step::Dispatch);
+                        record.dispatch(self.backend.clone());
+                    }
+                    return Ok(reply);
+                }
                 Fate::Lost => in_doubt = false,
                 Fate::Overtaken => in_doubt = true,
                 Fate::Unknown => {
@@ -267,7 +283,7 @@ impl Edge {
         request: &Request<'_>,
         loaded: Loaded<S>,
         work: &mut impl FnMut(&mut S, &mut Context) -> Result<Reply, Problem>,
-    ) -> Result<(Attempt, Reply), Problem> {
+    ) -> Result<Decided, Problem> {
         request.begin(Step::RunHandler);
         let Loaded { mut document, version } = loaded;
         let now = self.backend.clock().now();
@@ -294,27 +310,39 @@ impl Edge {
                 keep: Keep::For(self.settings.window),
             });
         }
-        let endpoint = format!("edge/{}", S::KIND);
-        for message in outgoing(&endpoint, &request.cause, effects, now) {
-            changes.extend(self.entry(message));
+        let messages = outgoing(&outbox::partition(S::KIND), &request.cause, effects, now);
+        let mut to_send = Vec::new();
+        for message in messages {
+            let (message, token) = self.granted(message);
+            match self.backend.queue() {
+                QueueHome::Inside => changes.push(Change::Enqueue(message)),
+                QueueHome::Elsewhere => to_send.push(message),
+            }
+            changes.extend(token);
+        }
+        let mut record = None;
+        if !to_send.is_empty() {
+            let written = Record::new(S::KIND, &request.cause.id, to_send);
+            changes.push(written.change(&self.backend)?);
+            record = Some(written);
         }
         let place = request.place.clone();
-        Ok((Attempt { place, base: Some(version), id: document.attempt, changes }, reply))
+        let attempt = Attempt { place, base: Some(version), id: document.attempt, changes };
+        Ok(Decided { attempt, reply, record })
     }
 
-    /// The changes that queue a message, with the token that it comes with, if any.
+    /// A message with the token that it comes with, if any, and the change that makes that token.
     ///
     /// Each attempt mints its tokens, and a late or repeated batch would revive one that was
     /// consumed. None can: beside it stands a change on condition of the data set's version, which
     /// never repeats. So of all batches of an action, whichever comes when, one is applied, once.
-    fn entry(&self, message: Outgoing) -> impl Iterator<Item = Change> + use<> {
-        let (message, token) = match &self.settings.tokens {
+    fn granted(&self, message: Outgoing) -> (Outgoing, Option<Change>) {
+        match &self.settings.tokens {
             Tokens::None => (message, None),
             Tokens::InRealm(realm) => {
                 grant(message, realm, &**self.backend.clock(), &**self.backend.entropy())
             }
-        };
-        [Some(Change::Enqueue(message)), token].into_iter().flatten()
+        }
     }
 
     async fn load<S: DataSet>(&self, place: &ItemKey) -> Result<Loaded<S>, Problem> {
@@ -354,6 +382,14 @@ impl Request<'_> {
         let (action, request) = (self.action, &self.cause.id);
         tracing::trace!(target: "semel::step", step = ?step, action, request);
     }
+}
+
+/// What the user's function decided: nothing of it is durable yet.
+struct Decided {
+    attempt: Attempt,
+    reply: Reply,
+    /// The messages, where the queue lives outside the store.
+    record: Option<Record>,
 }
 
 enum Recalled<S> {

@@ -4,7 +4,9 @@
 //! such as to order what is in it. [`Edge`] keeps the data sets; its page shows the whole of it.
 //!
 //! - [`Edge::act`] commits the data set's change, the messages and the response as one attempt. The
-//!   same action again gets the same response again, byte for byte.
+//!   same action again gets the same response again, byte for byte. Where the queue lives outside
+//!   the store, the messages are written down with it and sent right after; those of an edge that
+//!   died in between are sent by the next one on the store.
 //! - [`IdempotencyKey`], [`JsonBody`] and [`Fingerprint`] are axum extractors for what that takes.
 //! - [`Problem`] is every error, as the JSON of RFC 9457.
 //!
@@ -33,6 +35,7 @@ mod data_set;
 mod document;
 mod edge;
 mod key;
+mod outbox;
 pub mod problem;
 mod reply;
 mod settings;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use semel_core::Backend;
-use semel_core::store::{Atomicity, QueueHome};
+use semel_core::store::{Atomicity, Listing, QueueHome};
 
 /// How an edge works.
 ///
@@ -28,6 +28,9 @@ pub struct Settings {
     pub pause: Duration,
     /// What the messages come with.
     pub tokens: Tokens,
+    /// Where the queue lives outside the store: how often it is looked whether messages of an
+    /// action are still to be sent. Those that two looks in a row find are.
+    pub finish_every: Duration,
 }
 
 /// What the messages of an edge come with.
@@ -59,6 +62,7 @@ impl Default for Settings {
             tries_max: 12,
             pause: Duration::from_millis(20),
             tokens: Tokens::None,
+            finish_every: Duration::from_secs(2),
         }
     }
 }
@@ -67,12 +71,12 @@ impl Default for Settings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EdgeError {
-    /// The queue lives outside the store.
+    /// The queue lives outside the store, and what waits to be sent cannot be listed.
     #[error(
-        "the edge commits the data set, the response and the messages in one batch, and the queue \
-         of {store} lives elsewhere: use a store that holds its queue, such as SQLite"
+        "the queue lives elsewhere, so messages wait in {store} until they are sent, and it cannot \
+         list them: use a store that can, such as PostgreSQL"
     )]
-    QueueElsewhere {
+    CannotList {
         /// The store.
         store: String,
     },
@@ -92,8 +96,9 @@ impl EdgeError {
     pub(crate) fn check(backend: &Backend) -> Result<(), Self> {
         let store = || format!("{:?}", backend.store());
         let limits = backend.store().limits();
-        if backend.queue() == QueueHome::Elsewhere || limits.queue == QueueHome::Elsewhere {
-            return Err(Self::QueueElsewhere { store: store() });
+        let is_apart = backend.queue() == QueueHome::Elsewhere;
+        if is_apart && limits.listing == Listing::Unsupported {
+            return Err(Self::CannotList { store: store() });
         }
         if limits.atomicity != Atomicity::Everything {
             return Err(Self::NarrowBatches { store: store() });

@@ -79,10 +79,10 @@ pub(crate) async fn run(course: Course) -> Result<Aftermath, Trouble> {
     let mut storm = Storm { ground, crew, course, faults, outages, began: Instant::now() };
     storm.await_opening().await?;
     storm.began = Instant::now();
-    let fed = storm.rage().await?;
+    let fed = storm.rage().await.map_err(|trouble| storm.with_last_words(trouble))?;
     let bought_for = storm.began.elapsed();
     storm.heal().await?;
-    let fed = storm.await_customers(fed).await?;
+    let fed = storm.await_customers(fed).await.map_err(|trouble| storm.with_last_words(trouble))?;
     let healed = Instant::now();
     let stuck = storm.drain().await?;
     let drained_in = healed.elapsed();
@@ -129,6 +129,14 @@ impl Feeding {
 }
 
 impl Storm {
+    /// What a process said that ended by itself may tell why.
+    fn with_last_words(&self, trouble: Trouble) -> Trouble {
+        match self.crew.ended.last() {
+            None => trouble,
+            Some(words) => Trouble::new(format!("{trouble}; the last words of a process: {words}")),
+        }
+    }
+
     /// Waits until the edge listens.
     async fn await_opening(&mut self) -> Result<(), Trouble> {
         let address = ("127.0.0.1", self.ground.edge_port());

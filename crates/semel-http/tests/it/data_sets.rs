@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use semel_core::store::{Atomicity, Change, Expect, ItemKey, Keep, Space, WriteOutcome};
-use semel_core::{Backend, Entropy, Store};
+use semel_core::{Entropy, Store};
 use semel_http::{DataSet, DataSetId, Edge, EdgeError, problem};
 use serde::{Deserialize, Serialize};
 
@@ -196,17 +196,6 @@ async fn a_data_set_that_grew_too_large_is_413_and_did_not_grow() {
     let problem = edge.change(&id, |cart: &mut Cart| add(cart, &gift)).await.unwrap_err();
     assert_eq!(problem.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(edge.read::<Cart>(&id).await.unwrap(), sledge());
-}
-
-#[tokio::test]
-async fn an_edge_refuses_a_queue_that_lives_elsewhere() {
-    let file = File::new();
-    let folder = tempfile::tempdir().unwrap();
-    let place = Arc::new(semel_sqlite::Sqlite::open(folder.path().join("queue.db")).unwrap());
-    let apart = Backend::apart(file.backend().store().clone(), place);
-    let error = Edge::new(apart).unwrap_err();
-    assert!(matches!(error, EdgeError::QueueElsewhere { .. }));
-    assert!(error.to_string().contains("use a store that holds its queue"), "{error}");
 }
 
 #[tokio::test]

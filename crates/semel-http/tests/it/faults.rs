@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use semel_core::store::{
-    Atomicity, Change, Item, ItemKey, Page, StoreLimits, Trouble, WriteOutcome,
+    Atomicity, Change, Item, ItemKey, Listing, Page, StoreLimits, Trouble, WriteOutcome,
 };
 use semel_core::{Envelope, Store, StoreError};
 use tokio::sync::Semaphore;
@@ -68,6 +68,8 @@ pub(crate) struct Faulty {
     inner: Arc<dyn Store>,
     /// What it says of its batches.
     pub(crate) atomicity: Atomicity,
+    /// What it says of listing.
+    pub(crate) listing: Listing,
     script: Mutex<Script>,
     reads: Mutex<VecDeque<ReadFault>>,
     batches: Mutex<Vec<Vec<Change>>>,
@@ -89,6 +91,7 @@ impl Faulty {
         Self {
             inner,
             atomicity: Atomicity::Everything,
+            listing: Listing::Supported,
             script: Mutex::new(script),
             reads: Mutex::default(),
             batches: Mutex::default(),
@@ -158,7 +161,8 @@ pub(crate) fn trouble(trouble: Trouble) -> StoreError {
 #[async_trait]
 impl Store for Faulty {
     fn limits(&self) -> StoreLimits {
-        StoreLimits { atomicity: self.atomicity, ..self.inner.limits() }
+        let (atomicity, listing) = (self.atomicity, self.listing);
+        StoreLimits { atomicity, listing, ..self.inner.limits() }
     }
 
     async fn read(&self, key: &ItemKey) -> Result<Option<Item>, StoreError> {

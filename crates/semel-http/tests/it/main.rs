@@ -7,6 +7,7 @@
 )]
 
 mod actions;
+mod apart;
 mod client;
 mod data_sets;
 mod doubt;

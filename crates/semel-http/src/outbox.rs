@@ -1,0 +1,186 @@
+//! Messages of actions where the queue lives outside the store: written down in the batch that does
+//! the action, sent after it, and sent by a finisher where that was cut off.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use semel_core::broker::{Outgoing, SendOutcome};
+use semel_core::protocols::Kept;
+use semel_core::store::{
+    Change, Expect, Item, ItemKey, Keep, Page, Space, Trouble, Version, WriteOutcome,
+};
+use semel_core::{Backend, StoreError};
+use tokio::runtime::Handle;
+
+use crate::Problem;
+use crate::document::encode;
+
+/// What the partitions of edges begin with.
+const EDGE: &str = "edge/";
+/// How many records the finisher looks at in one go.
+const PAGE: usize = 100;
+
+/// The partition of the messages that actions on a kind of data set send; their sender as well.
+pub(crate) fn partition(kind: &str) -> String {
+    format!("{EDGE}{kind}")
+}
+
+/// The messages of one action, and where they are written down until they are sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) key: ItemKey,
+    pub(crate) messages: Vec<Outgoing>,
+}
+
+impl Record {
+    /// The messages of the action with this identity on a data set of this kind.
+    pub(crate) fn new(kind: &str, action: &str, messages: Vec<Outgoing>) -> Self {
+        Self { key: ItemKey::new(Space::Outbox, partition(kind), action), messages }
+    }
+
+    /// The change that writes it down. What the broker would refuse is refused here, before
+    /// anything is durable.
+    pub(crate) fn change(&self, backend: &Backend) -> Result<Change, Problem> {
+        let bytes_max = backend.broker().limits().message_bytes_max;
+        for Outgoing { envelope, .. } in &self.messages {
+            if envelope.size() > bytes_max {
+                let (kind, size) = (&envelope.kind, envelope.size());
+                return Err(Problem::from(StoreError {
+                    trouble: Trouble::TooLarge,
+                    store: format!("{:?}", backend.broker()),
+                    operation: "send",
+                    reason: format!("a `{kind}` takes {size} bytes, the limit is {bytes_max}"),
+                    help: "Send less in one message.".to_owned(),
+                }));
+            }
+        }
+        Ok(Change::Put {
+            key: self.key.clone(),
+            value: encode(&Kept::all(&self.messages)?)?,
+            // A late copy of the batch is kept out by the version of the data set beside it.
+            expect: Expect::Absent,
+            keep: Keep::Always,
+        })
+    }
+
+    /// Sends the messages and removes the record, in the background: nobody waits for the broker.
+    /// What fails is left to the finisher.
+    pub(crate) fn dispatch(self, backend: Backend) {
+        tokio::spawn(async move {
+            let key = self.key.clone();
+            if let Err(error) = send(&backend, self.messages, self.key).await {
+                tracing::warn!(%error, ?key, "messages of an action are sent later");
+            }
+        });
+    }
+}
+
+/// Sends messages, and then removes their record. It is written once and never again, so whatever
+/// stands there is this record.
+async fn send(backend: &Backend, messages: Vec<Outgoing>, key: ItemKey) -> Result<(), StoreError> {
+    let count = messages.len();
+    let outcomes = backend.broker().send(messages).await;
+    debug_assert_eq!(outcomes.len(), count, "one answer for each message");
+    for outcome in outcomes {
+        match outcome {
+            SendOutcome::Sent => {}
+            SendOutcome::Unknown(error) => return Err(error),
+            // What was committed is never given up: the broker's limits may change.
+            SendOutcome::Refused(error) => {
+                return Err(StoreError { trouble: Trouble::Unavailable, ..error });
+            }
+        }
+    }
+    match backend.store().write(vec![Change::Delete { key, expect: Expect::Anything }]).await {
+        WriteOutcome::Applied(_) | WriteOutcome::Conflict(_) => Ok(()),
+        WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => Err(error),
+    }
+}
+
+/// Sends what was left behind, until the last edge that holds the other end is gone.
+///
+/// It runs where the edge was made, if that was inside a runtime, and begins with the first action
+/// otherwise.
+#[derive(Debug)]
+pub(crate) struct Finisher {
+    started: std::sync::Once,
+}
+
+impl Finisher {
+    /// One that is started as soon as it can be.
+    pub(crate) fn start(backend: &Backend, every: Duration) -> Arc<Self> {
+        let finisher = Arc::new(Self { started: std::sync::Once::new() });
+        finisher.ensure(backend, every);
+        finisher
+    }
+
+    /// Starts it, if it is not running and there is a runtime.
+    pub(crate) fn ensure(self: &Arc<Self>, backend: &Backend, every: Duration) {
+        if let Ok(runtime) = Handle::try_current() {
+            self.started.call_once(|| {
+                drop(runtime.spawn(sweep(Arc::downgrade(self), backend.clone(), every)));
+            });
+        }
+    }
+}
+
+async fn sweep(wanted: Weak<Finisher>, backend: Backend, every: Duration) {
+    let mut seen = BTreeMap::new();
+    while wanted.strong_count() > 0 {
+        match records(&backend).await {
+            Ok(found) => seen = finish(&backend, found, &seen).await,
+            Err(error) => tracing::warn!(%error, "messages of actions cannot be looked for"),
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Sends the records that were there at the last look already: younger ones are most likely about
+/// to be sent by those who wrote them. Returns those that are still there.
+async fn finish(
+    backend: &Backend,
+    found: Vec<Item>,
+    seen: &BTreeMap<ItemKey, Version>,
+) -> BTreeMap<ItemKey, Version> {
+    let mut left = BTreeMap::new();
+    for record in found {
+        let Item { key, version, .. } = record.clone();
+        if seen.get(&key) == Some(&version) {
+            match resend(backend, record).await {
+                Ok(()) => continue,
+                // One that cannot be sent holds up no other.
+                Err(error) => {
+                    tracing::warn!(%error, ?key, "messages of an action cannot be sent");
+                }
+            }
+        }
+        left.insert(key, version);
+    }
+    left
+}
+
+async fn resend(backend: &Backend, record: Item) -> Result<(), StoreError> {
+    let kept: Vec<Kept> = serde_json::from_slice(&record.value).map_err(|error| StoreError {
+        trouble: Trouble::Broken,
+        store: format!("{:?}", backend.store()),
+        operation: "read messages of an action",
+        reason: format!("{:?}: {error}", record.key),
+        help: "A newer version of Semel wrote it, or someone changed it: repair it by hand."
+            .to_owned(),
+    })?;
+    send(backend, Kept::outgoing(&kept)?, record.key).await
+}
+
+/// Every record of an edge in the store.
+async fn records(backend: &Backend) -> Result<Vec<Item>, StoreError> {
+    let (mut records, mut after) = (Vec::new(), ItemKey::new(Space::Outbox, EDGE, ""));
+    loop {
+        let page = Page { space: Space::Outbox, after: Some(after), limit: PAGE };
+        let mut items = backend.store().list(&page).await?;
+        items.retain(|item| item.key.partition.starts_with(EDGE));
+        let Some(last) = items.last() else { return Ok(records) };
+        after = last.key.clone();
+        records.extend(items);
+    }
+}
