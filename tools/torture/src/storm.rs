@@ -260,13 +260,15 @@ impl Storm {
         let place = self.ground.urls();
         let (mut quiet_looks, since) = (0, Instant::now());
         loop {
-            let left = Leftovers::look(&place, &self.ground).await?;
-            quiet_looks = if left.is_nothing() { quiet_looks + 1 } else { 0 };
+            let looked = Leftovers::look(&place, &self.ground).await;
+            let is_quiet = looked.as_ref().is_ok_and(Leftovers::is_nothing);
+            quiet_looks = if is_quiet { quiet_looks + 1 } else { 0 };
             if quiet_looks == 2 {
                 return Ok(None);
             }
+            // A server that has just come back may not answer the first time.
             if since.elapsed() > self.course.patience {
-                return Ok(Some(left));
+                return looked.map(Some);
             }
             let until = Instant::now() + LOOK;
             while Instant::now() < until {
