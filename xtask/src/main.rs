@@ -1,4 +1,4 @@
-//! Development tasks: demo, test, servers, bench, tidy.
+//! Development tasks: demo, test, torture, servers, bench, tidy.
 //!
 //! Each verb is one entry of [`VERBS`]; the usage text is made from the same table.
 #![allow(
@@ -16,6 +16,7 @@ mod shop;
 mod steps;
 mod tidy;
 mod tools;
+mod torture;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -42,6 +43,12 @@ const VERBS: &[Verb] = &[
         arguments: "[--fast] [STEP…]",
         help: "run every check, or the named ones; --fast leaves out the slow ones",
         run: steps::test,
+    },
+    Verb {
+        name: "torture",
+        arguments: "[ARGS…]",
+        help: "run the shop on real servers under faults from a seed, and audit its books",
+        run: torture::verb,
     },
     Verb {
         name: "servers",

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::{checks, readme, shop, tidy, tools};
+use crate::{checks, readme, shop, tidy, tools, torture};
 
 struct Step {
     name: &'static str,
@@ -31,6 +31,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", pace: Pace::Quick, run: checks::clippy },
     Step { name: "deny", pace: Pace::Slow, run: checks::deny },
     Step { name: "nextest", pace: Pace::Quick, run: checks::nextest },
+    Step { name: "torture", pace: Pace::Slow, run: torture::short_runs },
     Step { name: "doctest", pace: Pace::Quick, run: checks::doctest },
     Step { name: "doc", pace: Pace::Slow, run: checks::doc },
     Step { name: "readme", pace: Pace::Quick, run: readme::program },
@@ -106,10 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn fast_leaves_out_deny_doc_and_demo() {
+    fn fast_leaves_out_the_slow_ones() {
         let left_out: Vec<_> =
             chosen(&[]).into_iter().filter(|name| !chosen(&["--fast"]).contains(name)).collect();
-        assert_eq!(left_out, ["deny", "doc", "worlds", "compare", "demo"]);
+        assert_eq!(left_out, ["deny", "torture", "doc", "worlds", "compare", "demo"]);
     }
 
     #[test]
