@@ -14,7 +14,7 @@ impl Seeded {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -25,14 +25,14 @@ impl Seeded {
     /// A number below `end`; 0 if `end` is.
     pub fn below(&mut self, end: usize) -> usize {
         // The upper half of the product: a multiplication in place of a division.
-        let product = u128::from(self.next()) * (end as u128);
+        let product = u128::from(self.draw()) * (end as u128);
         (product >> 64) as usize
     }
 
     /// A number from `least` to `most`, both included.
     pub fn within(&mut self, least: u32, most: u32) -> u32 {
         let span = u128::from(most.saturating_sub(least)) + 1;
-        let product = u128::from(self.next()) * span;
+        let product = u128::from(self.draw()) * span;
         least.saturating_add((product >> 64) as u32)
     }
 

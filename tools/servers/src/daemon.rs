@@ -70,6 +70,11 @@ impl Daemon {
         }
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

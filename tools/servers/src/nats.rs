@@ -59,6 +59,11 @@ impl Nats {
         self.daemon.as_ref().map(Daemon::id)
     }
 
+    /// Whether it runs; `false` if it was killed, by whomever.
+    pub fn is_alive(&mut self) -> bool {
+        self.daemon.as_mut().is_some_and(Daemon::is_alive)
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port

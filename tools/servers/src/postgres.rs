@@ -148,6 +148,11 @@ impl Postgres {
         output(&mut psql)
     }
 
+    /// Whether it runs; `false` if it was killed, by whomever.
+    pub fn is_alive(&mut self) -> bool {
+        self.daemon.as_mut().is_some_and(Daemon::is_alive)
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port

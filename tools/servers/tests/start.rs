@@ -62,3 +62,19 @@ fn a_stopped_postgres_answers_nobody_until_it_goes_on() {
     server.resume().unwrap();
     assert_eq!(server.run("SELECT 1").unwrap(), "1");
 }
+
+#[test]
+fn a_server_that_someone_else_killed_is_known_to_be_gone_and_comes_back() {
+    let mut server = Nats::start(&folder("nats-lost")).unwrap();
+    assert!(server.is_alive());
+    let process = server.process().unwrap().to_string();
+    assert!(
+        std::process::Command::new("kill").args(["-KILL", &process]).status().unwrap().success()
+    );
+    while server.is_alive() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    server.kill();
+    server.resume().unwrap();
+    assert!(server.is_alive() && listens(server.port()));
+}

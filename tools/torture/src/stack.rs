@@ -72,6 +72,14 @@ impl Process {
         }
     }
 
+    fn is_alive(&mut self) -> bool {
+        match self {
+            Self::Postgres(server) => server.is_alive(),
+            Self::Nats(server) => server.is_alive(),
+            Self::Rabbit(server) => server.is_alive(),
+        }
+    }
+
     fn resume(&mut self) -> Result<(), ServerError> {
         match self {
             Self::Postgres(server) => server.resume(),
@@ -110,12 +118,22 @@ impl Handle {
         process.resume()
     }
 
+    /// Whether it was killed, and not by us: nobody brings it back.
+    pub(crate) fn is_lost(&self) -> bool {
+        // Whoever holds it brings it back.
+        self.0.try_lock().is_ok_and(|mut process| !process.is_alive())
+    }
+
     /// Lets it stand still for a while. Blocks so long.
     pub(crate) fn stop_for(&self, time: Duration) -> Result<(), ServerError> {
-        let process = self.lock();
+        let mut process = self.lock();
+        if !process.is_alive() {
+            return Ok(());
+        }
         process.signal("STOP")?;
         thread::sleep(time);
-        process.signal("CONT")
+        // It may have been killed meanwhile.
+        if process.is_alive() { process.signal("CONT") } else { Ok(()) }
     }
 }
 
@@ -175,6 +193,11 @@ impl Ground {
         let proxy = Proxy::start(port, Framing::Pieces)?;
         self.wires.insert(wire, Line { proxy, until: None, chosen: None });
         Ok(())
+    }
+
+    /// The servers that were killed by others.
+    pub(crate) fn lost(&self) -> Vec<Handle> {
+        self.servers.values().filter(|server| server.is_lost()).cloned().collect()
     }
 
     pub(crate) fn server(&self, server: Server) -> Option<Handle> {

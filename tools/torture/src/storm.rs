@@ -66,6 +66,8 @@ struct Storm {
     faults: BTreeMap<String, u64>,
     outages: JoinSet<Result<(), ServerError>>,
     began: Instant,
+    /// When it is looked whether the servers are still there.
+    next_look: Instant,
 }
 
 /// Runs the shop under the plan of faults, and lets it heal.
@@ -76,7 +78,8 @@ pub(crate) async fn run(course: Course) -> Result<Aftermath, Trouble> {
     let members = course.shape.members();
     let crew = Crew::start(course.orders.clone(), &members, &ground)?;
     let (faults, outages) = (BTreeMap::new(), JoinSet::new());
-    let mut storm = Storm { ground, crew, course, faults, outages, began: Instant::now() };
+    let (began, next_look) = (Instant::now(), Instant::now());
+    let mut storm = Storm { ground, crew, course, faults, outages, began, next_look };
     storm.await_opening().await?;
     storm.began = Instant::now();
     let fed = storm.rage().await.map_err(|trouble| storm.with_last_words(trouble))?;
@@ -230,6 +233,13 @@ impl Storm {
         self.ground.tend();
         while let Some(ended) = self.outages.try_join_next() {
             ended.map_err(Trouble::died)??;
+        }
+        if self.next_look <= Instant::now() {
+            self.next_look = Instant::now() + LOOK;
+            for server in self.ground.lost() {
+                self.crew.killed_by_others += 1;
+                self.outages.spawn_blocking(move || server.kill_for(Duration::ZERO));
+            }
         }
         Ok(())
     }
