@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use semel::core::broker::{
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub enum Event {
     /// A worker has received a message, or a copy of it.
     Received {
-        /// When, in nanoseconds of the machine's clock.
+        /// When, in nanoseconds by a clock that all processes of the machine share.
         at: u64,
         /// The receiving endpoint.
         endpoint: String,
@@ -48,7 +48,7 @@ pub enum Event {
     },
     /// A message, or a copy of it, is done.
     Settled {
-        /// When, in nanoseconds of the machine's clock.
+        /// When, in nanoseconds by a clock that all processes of the machine share.
         at: u64,
         /// The receiving endpoint.
         endpoint: String,
@@ -104,10 +104,19 @@ fn name(envelope: &Envelope) -> String {
     format!("{} {}", envelope.source, envelope.id)
 }
 
-/// The machine's clock: all processes share it, and nobody sets it meanwhile.
+/// The time since the machine was started: all its processes share it, and nobody sets it.
+#[cfg(unix)]
 fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, nanos) = (now.tv_sec.cast_unsigned(), now.tv_nsec.cast_unsigned());
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+/// The machine's clock: all its processes share it.
+#[cfg(not(unix))]
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The same backend, with its deliveries written down.

@@ -27,7 +27,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 pub use nats::Nats;
-pub use packages::install_missing;
+pub use packages::{install_missing, set_clock};
 pub use postgres::{Durability, Postgres};
 pub use proxy::{Cut, Framing, Proxy, Weather};
 pub use rabbit::Rabbit;

@@ -5,19 +5,40 @@ use std::process::{Command, Stdio};
 
 use crate::ServerError;
 
-/// Debian's package, and the program in it that must be there.
-const PACKAGES: [(&str, &str); 3] = [
-    ("postgresql", "/usr/lib/postgresql/*/bin/initdb"),
-    ("nats-server", "/usr/sbin/nats-server"),
-    ("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server"),
-];
+/// Debian's package, and what of it must be there.
+fn packages() -> [(&'static str, String); 4] {
+    [
+        ("postgresql", "/usr/lib/postgresql/*/bin/initdb".to_owned()),
+        ("nats-server", "/usr/sbin/nats-server".to_owned()),
+        ("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server".to_owned()),
+        ("libfaketime", faketime()),
+    ]
+}
 
-/// Installs the servers that are missing, with the system's package manager.
+/// The library that shows a process another time.
+fn faketime() -> String {
+    format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH)
+}
+
+/// Starts `command` under a clock that is so many seconds ahead of the machine's; behind it, where
+/// that is negative. Timers run as ever.
+pub fn set_clock(command: &mut Command, ahead_s: i64) -> Result<(), ServerError> {
+    let library = faketime();
+    if !exists(&library) {
+        let remedy = "run `cargo xtask test tools`, or install the package `libfaketime`";
+        return Err(ServerError::new(format!("{library} is missing"), remedy));
+    }
+    command.env("LD_PRELOAD", library).env("FAKETIME", format!("{ahead_s:+}s"));
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    Ok(())
+}
+
+/// Installs what is missing of the servers and what goes with them, with the system's package manager.
 pub fn install_missing() -> Result<(), ServerError> {
-    let missing: Vec<&str> = PACKAGES
-        .iter()
+    let missing: Vec<&str> = packages()
+        .into_iter()
         .filter(|(_, program)| !exists(program))
-        .map(|(package, _)| *package)
+        .map(|(package, _)| package)
         .collect();
     if missing.is_empty() {
         return Ok(());

@@ -23,6 +23,8 @@ pub(crate) struct Orders {
     pub(crate) folder: PathBuf,
     pub(crate) protocol: String,
     pub(crate) seed: u64,
+    /// How far the clock of each process is ahead, in seconds.
+    pub(crate) clocks: BTreeMap<Member, i64>,
     /// Whether the processes also do harm to their own messages and commits.
     pub(crate) has_chaos: bool,
 }
@@ -175,7 +177,12 @@ impl Orders {
             .append(true)
             .open(log(&self.folder, member))
             .map_err(Trouble::io("a log cannot be written"))?;
-        let mut command = Command::new(program);
+        let mut command = std::process::Command::new(program);
+        match self.clocks.get(&member) {
+            None | Some(0) => {}
+            Some(ahead_s) => semel_servers::set_clock(&mut command, *ahead_s)?,
+        }
+        let mut command = Command::from(command);
         command.arg("shop").args(&post.arguments);
         command.arg("--history").arg(history(&self.folder, member));
         command.args(["--tied", "--protocol", &self.protocol]);

@@ -60,6 +60,10 @@ struct Args {
     /// Let no process do harm to its own messages and commits: no duplicates, no replays.
     #[arg(long)]
     no_chaos: bool,
+    /// By how many seconds the clocks of processes are off, some ahead, others behind. A file has
+    /// one machine, and one clock.
+    #[arg(long, default_value_t = 3_600)]
+    skew: u32,
     /// How many seconds everything may take to be worked off after healing.
     #[arg(long, default_value_t = 180)]
     patience: u32,
@@ -130,6 +134,9 @@ async fn main() -> ExitCode {
         let shape = shape(&args, *stack, seed);
         if args.plan {
             println!("{}, seed {seed}", name(*stack));
+            for (member, ahead_s) in shape.clocks().iter().filter(|(_, ahead_s)| **ahead_s != 0) {
+                println!("     clock  {member}: {ahead_s:+} s");
+            }
             for event in plan::plan(&shape) {
                 println!("{:>8.1} s  {}", event.at.as_secs_f64(), event.act);
             }
@@ -164,6 +171,7 @@ fn shape(args: &Args, stack: Stack, seed: u64) -> Shape {
         seed,
         length: Duration::from_secs(args.seconds.into()),
         workers: args.workers.into(),
+        skew_s: args.skew,
         kinds: args.faults.as_ref().map_or_else(all, |kinds| kinds.iter().copied().collect()),
     }
 }
@@ -176,6 +184,7 @@ async fn run(args: &Args, shape: Shape) -> Result<Report, Trouble> {
         folder: folder.clone(),
         protocol: args.protocol.clone(),
         seed,
+        clocks: shape.clocks(),
         has_chaos: !args.no_chaos,
     };
     let patience = Duration::from_secs(args.patience.into());

@@ -1,6 +1,6 @@
 //! The plan of faults: which, where and when. It follows from a seed alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -175,9 +175,20 @@ pub(crate) struct Shape {
     /// Workers of each service.
     pub(crate) workers: usize,
     pub(crate) kinds: BTreeSet<Kind>,
+    /// How far clocks are off, in seconds: those of some processes ahead, of others behind.
+    pub(crate) skew_s: u32,
 }
 
 impl Shape {
+    /// How far the clock of each process is ahead of the machine's, in seconds.
+    pub(crate) fn clocks(&self) -> BTreeMap<Member, i64> {
+        // A file is shared on one machine, which has one clock.
+        let skew_s = if self.stack == Stack::Sqlite { 0 } else { i64::from(self.skew_s) };
+        let mut dice = Seeded::new(self.seed ^ 0x5EED_C10C);
+        let mut ahead = || [0, skew_s, -skew_s][dice.below(3)];
+        self.members().into_iter().map(|member| (member, ahead())).collect()
+    }
+
     /// Every process of the shop.
     pub(crate) fn members(&self) -> Vec<Member> {
         let workers = SERVICES
@@ -264,7 +275,8 @@ mod tests {
 
     fn shape(stack: Stack, seed: u64, kinds: &[Kind]) -> Shape {
         let kinds = kinds.iter().copied().collect();
-        Shape { stack, seed, length: Duration::from_secs(600), workers: 2, kinds }
+        let length = Duration::from_secs(600);
+        Shape { stack, seed, length, workers: 2, kinds, skew_s: 3_600 }
     }
 
     fn names(events: &[Event]) -> BTreeSet<&'static str> {
@@ -302,6 +314,15 @@ mod tests {
             }
         }
         assert!(free_at > Duration::ZERO);
+    }
+
+    #[test]
+    fn clocks_are_ahead_behind_and_right_but_not_on_one_machine() {
+        let clocks = |stack, seed| shape(stack, seed, &[]).clocks();
+        let of_many: BTreeSet<i64> =
+            (1..10).flat_map(|seed| clocks(Stack::Postgres, seed).into_values()).collect();
+        assert_eq!(of_many, BTreeSet::from([-3_600, 0, 3_600]));
+        assert!(clocks(Stack::Sqlite, 1).into_values().all(|ahead| ahead == 0));
     }
 
     #[test]
