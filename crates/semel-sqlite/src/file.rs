@@ -124,6 +124,8 @@ fn connect(path: &Path, flags: OpenFlags, lock_wait: Duration) -> Result<Connect
     let connection = Connection::open_with_flags(path, flags).map_err(translate)?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.busy_timeout(lock_wait).map_err(translate)?;
+    #[cfg(all(test, unix))]
+    let connection = crate::killed::watched(connection);
     Ok(connection)
 }
 

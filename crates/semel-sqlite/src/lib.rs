@@ -26,6 +26,9 @@ mod broker;
 mod changes;
 mod error;
 mod file;
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod killed;
 mod operator;
 mod queue;
 mod reader;
