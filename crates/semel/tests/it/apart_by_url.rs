@@ -107,13 +107,8 @@ mod servers {
         for id in ["1", "2", "1", "2"] {
             backend.send_as(id, "accounts", to("ann", 5)).await.unwrap();
         }
-        let note = |account: &mut Account, message: Deposited, _: &mut Context| {
-            *account = Account::of(account.pence + message.pence, account.deposits + 1);
-        };
-        let host = Host::new(backend)
-            .endpoint(Endpoint::new("accounts").protocol(OutboxInbox::default()).handle(deposit))
-            .endpoint(Endpoint::new("audit").protocol(OutboxInbox::default()).handle(note));
-        host.run_until_idle().await.unwrap();
+        drop(backend);
+        serve(store, broker, &["accounts", "audit"]).await;
 
         let backend = open_existing_apart(store, broker).await.unwrap();
         for endpoint in ["accounts", "audit"] {
@@ -158,5 +153,45 @@ mod servers {
         assert!(error.to_string().contains("not an address"), "{error}");
         let url = format!("{}&channel_max=100", fresh(Kind::Rabbit, "prefix"));
         open_apart(&file, &url).await.unwrap();
+    }
+
+    async fn serve(store: &str, broker: &str, names: &[&str]) {
+        let note = |account: &mut Account, message: Deposited, _: &mut Context| {
+            *account = Account::of(account.pence + message.pence, account.deposits + 1);
+        };
+        let endpoint = |name: &str| Endpoint::new(name).protocol(OutboxInbox::default());
+        let endpoints = [endpoint("accounts").handle(deposit), endpoint("audit").handle(note)];
+        let chosen = names.iter().zip(endpoints).map(|(_, endpoint)| endpoint);
+        let host = Host::new(open_apart(store, broker).await.unwrap());
+        chosen.fold(host, Host::endpoint).run_until_idle().await.unwrap();
+    }
+
+    /// What `restores.rs` shows of every protocol, with a broker that keeps its queue by itself.
+    #[tokio::test]
+    async fn an_older_file_under_a_newer_queue_learns_again_what_is_sent_again() {
+        for kind in [Kind::Nats, Kind::Rabbit] {
+            let folder = tempfile::tempdir().unwrap();
+            let (file, copy) = (folder.path().join("shop.db"), folder.path().join("copy.db"));
+            let (store, broker) = (format!("sqlite:{}", file.display()), fresh(kind, "prefix"));
+            drop(semel::open(&store).await.unwrap());
+            std::fs::copy(&file, &copy).unwrap();
+            let send = async || {
+                let backend = open_apart(&store, &broker).await.unwrap();
+                backend.send_as("1", "accounts", to("ann", 5)).await.unwrap();
+            };
+            send().await;
+            serve(&store, &broker, &["accounts"]).await;
+            std::fs::copy(&copy, &file).unwrap();
+            serve(&store, &broker, &["accounts", "audit"]).await;
+            let backend = open_apart(&store, &broker).await.unwrap();
+            let key = ItemKey::new(Space::Entity, "accounts", "ann");
+            assert!(backend.store().read(&key).await.unwrap().is_none(), "{broker}");
+            assert_eq!(account(&backend, "audit").await, Account::of(5, 1), "{broker}");
+            send().await;
+            serve(&store, &broker, &["accounts", "audit"]).await;
+            for endpoint in ["accounts", "audit"] {
+                assert_eq!(account(&backend, endpoint).await, Account::of(5, 1), "{broker}");
+            }
+        }
     }
 }

@@ -45,3 +45,4 @@ mod protocol_dead_letters;
 mod protocol_operations;
 mod protocol_waits;
 mod protocol_window;
+mod restores;
