@@ -12,6 +12,7 @@
 
 #![warn(missing_docs)]
 
+mod beside_postgres;
 mod daemon;
 mod nats;
 mod packages;
@@ -26,6 +27,7 @@ use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+pub use beside_postgres::{PgBouncer, Pooling, Standby};
 pub use nats::Nats;
 pub use packages::{install_missing, set_clock};
 pub use postgres::{Durability, Postgres};

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use crate::ServerError;
 
 /// Debian's package, and what of it must be there.
-fn packages() -> [(&'static str, String); 4] {
+fn packages() -> [(&'static str, String); 5] {
     [
         ("postgresql", "/usr/lib/postgresql/*/bin/initdb".to_owned()),
+        ("pgbouncer", "/usr/sbin/pgbouncer".to_owned()),
         ("nats-server", "/usr/sbin/nats-server".to_owned()),
         ("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server".to_owned()),
         ("libfaketime", faketime()),

@@ -9,10 +9,12 @@
 
 mod contract;
 mod cuts;
+mod failover;
 mod opening;
 mod order;
 mod outages;
 mod own_tables;
+mod pooler;
 mod rig;
 mod senders;
 mod work;

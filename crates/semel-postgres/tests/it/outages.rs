@@ -15,7 +15,7 @@ fn options() -> Options {
 }
 
 /// Sends deposits until told to stop, each under its own id until it is surely queued; how many.
-async fn depositor(backend: Backend, stop: Arc<AtomicBool>) -> i64 {
+pub(crate) async fn depositor(backend: Backend, stop: Arc<AtomicBool>) -> i64 {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
         number += 1;
