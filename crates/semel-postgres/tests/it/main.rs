@@ -9,6 +9,7 @@
 
 mod contract;
 mod cuts;
+mod disk;
 mod failover;
 mod opening;
 mod order;
