@@ -55,6 +55,9 @@
 //! done by whoever is offered the message next. Registering an endpoint sweeps up what nobody is
 //! offered any more.
 //!
+//! The highest message of a queue stays in its stream when it is done, with its record, until there
+//! is a higher one: see below what a server does else. Nobody is offered or shown it again.
+//!
 //! A message costs one request to send it and five from its receipt to its end: its record and the
 //! consumer's timer, at the same time; then `done`, the erasure, and the end of the record, one after
 //! the other. Extending a lease is two.
@@ -87,6 +90,14 @@
 //!   disk every two minutes (`sync_interval`): a single server survives its own death, not a power
 //!   cut. Use three replicas ([`Options::replicas`]); a confirmed send then survives the loss of any
 //!   one server.
+//! - **A server of version 2.9 that is killed while the highest message of a stream is removed counts
+//!   on from a lower sequence.** It then loses messages that it confirms later: they lie under the
+//!   numbers of removed ones, and are gone at once, or are never offered to a consumer that is further
+//!   than that. Seen with 2.9.10 and a plain client that erases the only message: within some ten
+//!   kills. A plain acknowledgement of the highest message takes the sequence back as well. Semel
+//!   therefore never removes the highest message or record that it knows of (`tops.rs`), and then
+//!   loses nothing in hundreds of kills. Whoever serves an endpoint by acknowledging in another
+//!   language has no such protection.
 //! - No order per partition key ([`Ordering::None`](semel_core::broker::Ordering::None)).
 //! - A message may have the server's `max_payload` less 64 KiB, and 63 KiB of attributes; what is
 //!   larger is refused before it is sent. Reasons of failures are cut at 8 KiB.
@@ -126,6 +137,7 @@ mod send;
 mod settle;
 mod stored;
 mod topology;
+mod tops;
 mod wire;
 
 use std::collections::HashMap;
@@ -139,6 +151,7 @@ use semel_core::{StoreError, SystemClock};
 use message::HEADER_BYTES_MAX;
 use names::Names;
 use topology::Queue;
+use tops::Tops;
 use wire::Wire;
 
 pub use options::{Encryption, Login, Options};
@@ -158,6 +171,8 @@ pub struct Nats {
     known: Mutex<HashMap<String, Arc<Queue>>>,
     /// Settled messages that are still to be removed: stream, sequence, and revision of the record.
     unfinished: Mutex<Vec<(String, u64, u64)>>,
+    /// The highest message of each stream that we know of.
+    tops: Tops,
     /// The newest revision of the registrations that we know of.
     registry_seen: AtomicU64,
 }
@@ -185,6 +200,7 @@ impl Nats {
             clock: SystemClock,
             known,
             unfinished,
+            tops: Tops::default(),
             registry_seen: AtomicU64::new(0),
         };
         nats.ensure_state().await?;

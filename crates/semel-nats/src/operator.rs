@@ -19,6 +19,8 @@ use crate::{Nats, message, names};
 
 /// How many records are read in one go.
 const PAGE: usize = 500;
+/// How many settled messages are looked for that may still be there.
+const SETTLED_MAX: usize = 1_000;
 /// How long the server keeps our cursor should we vanish.
 const CURSOR_IDLE: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -190,6 +192,7 @@ impl Nats {
         let stream = self.names.queue_stream(token);
         let state = self.stream_info(&stream).await?.state;
         let now = self.clock.now().unix_ms();
+        let settled = self.settled_ones(&stream, records).await?;
         let mut report = EndpointReport::default();
         for lying in records {
             match lying.record.state {
@@ -199,7 +202,7 @@ impl Nats {
                 State::Leased | State::Waiting | State::Done => {}
             }
         }
-        let away = report.in_flight + report.delayed + report.dead_letters;
+        let away = report.in_flight + report.delayed + report.dead_letters + settled;
         report.ready = state.messages.saturating_sub(away);
         if report.ready + report.in_flight + report.delayed > 0 {
             report.oldest = self.oldest_alive(token, state.first_seq, records).await?;
@@ -207,7 +210,18 @@ impl Nats {
         Ok(report)
     }
 
-    /// When the oldest message that is not dead was queued.
+    /// How many settled messages nobody has removed yet.
+    async fn settled_ones(&self, stream: &str, records: &[Lying]) -> Result<u64, Failed> {
+        let done = records.iter().filter(|lying| lying.record.state == State::Done);
+        let mut count = 0;
+        for lying in done.take(SETTLED_MAX) {
+            let found = self.wire.get(stream, lying.sequence).await?;
+            count += u64::from(found.is_some_and(|it| lying.record.is_of(it.stored())));
+        }
+        Ok(count)
+    }
+
+    /// When the oldest message that is neither dead nor settled was queued.
     async fn oldest_alive(
         &self,
         token: &str,
@@ -215,11 +229,12 @@ impl Nats {
         records: &[Lying],
     ) -> Result<Option<Timestamp>, Failed> {
         let (stream, subject) = (self.names.queue_stream(token), self.names.queue_subject(token));
-        let dead = records.iter().filter(|lying| lying.record.state == State::Dead);
-        let dead: BTreeSet<u64> = dead.map(|lying| lying.sequence).collect();
+        let is_past = |lying: &&Lying| matches!(lying.record.state, State::Dead | State::Done);
+        let past: BTreeSet<u64> =
+            records.iter().filter(is_past).map(|lying| lying.sequence).collect();
         let mut from = first;
         while let Some(message) = self.wire.next(&stream, &subject, from).await? {
-            if !dead.contains(&message.seq) {
+            if !past.contains(&message.seq) {
                 return Ok(Some(message.time()));
             }
             from = message.seq + 1;

@@ -21,6 +21,9 @@ const LOOKS_MAX: usize = 1_000;
 impl Nats {
     /// Parks what cannot be received among the messages that were offered and not settled.
     pub(crate) async fn quarantine(&self, queue: &Queue) -> Result<(), Failed> {
+        // Whatever was known may be of a life of the server that it has forgotten.
+        self.tops.forget(&queue.stream);
+        self.tops.forget(&self.names.state_stream());
         if self.is_forgetful(queue).await? {
             tracing::warn!(stream = queue.stream, "the consumer forgot messages; it begins anew");
             let end = format!("CONSUMER.DELETE.{}.{CONSUMER}", queue.stream);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use async_nats::Message;
+use async_nats::{HeaderMap, Message};
 use futures_util::future::join_all;
 use semel_core::broker::{Delivery, Receipt, Receive};
 use semel_core::{Clock as _, StoreError};
@@ -14,7 +14,7 @@ use crate::names::CONSUMER;
 use crate::receipt::{Arrival, Held};
 use crate::record::{Record, State};
 use crate::topology::Queue;
-use crate::wire::{Expect, PULL_WAIT_MAX, Removal, nanos};
+use crate::wire::{Expect, PULL_WAIT_MAX, nanos};
 use crate::{Nats, RECEIVE_MAX};
 
 /// How long the consumer keeps a dead letter to itself before it offers it again, to be put off
@@ -169,6 +169,7 @@ impl Nats {
         let Some(arrival) = Arrival::parse(&ack) else {
             return Err(Failed::Garbled(format!("`{ack}` is no subject of a consumer")));
         };
+        self.tops.saw(&queue.stream, arrival.sequence);
         let headers = message::pairs(message.headers.as_ref());
         let due = message::due(&headers);
         let mut seen = match arrival.handed_out {
@@ -184,7 +185,7 @@ impl Nats {
             let (next, hold) = match decide(record, due, &arrival, now.unix_ms(), until) {
                 Step::Remove => {
                     if let Some((revision, _)) = seen {
-                        self.finish(&queue.stream, arrival.sequence, revision).await;
+                        self.remove_offered(queue, &arrival, revision).await?;
                     }
                     return Ok(None);
                 }
@@ -208,9 +209,7 @@ impl Nats {
                     if first && (arrival.handed_out > 1 || late) {
                         // It may have been settled, record and all, while we held it.
                         if self.wire.get(&queue.stream, arrival.sequence).await?.is_none() {
-                            self.wire
-                                .remove(&self.names.state_stream(), revision, Removal::Forget)
-                                .await?;
+                            self.remove_later(&queue.stream, arrival.sequence, revision);
                             return Ok(None);
                         }
                     }
@@ -225,6 +224,22 @@ impl Nats {
             }
         }
         Ok(None)
+    }
+
+    /// A settled message was offered again, because nobody has removed it yet.
+    async fn remove_offered(
+        &self,
+        queue: &Queue,
+        arrival: &Arrival,
+        revision: u64,
+    ) -> Result<(), Failed> {
+        if self.is_below_top(&queue.stream, arrival.sequence).await? {
+            self.finish(&queue.stream, arrival.sequence, revision).await;
+        } else {
+            self.put_off(&arrival.ack, DEAD_ALARM).await;
+            self.remove_later(&queue.stream, arrival.sequence, revision);
+        }
+        Ok(())
     }
 
     fn delivery(
@@ -284,6 +299,8 @@ impl Nats {
         let subject = self.names.record_subject(token, sequence);
         let stream = self.names.state_stream();
         let body = record.write().into();
-        self.wire.publish(&stream, subject, async_nats::HeaderMap::new(), body, expect).await
+        let put = self.wire.publish(&stream, subject, HeaderMap::new(), body, expect).await?;
+        self.tops.saw(&stream, put);
+        Ok(put)
     }
 }

@@ -58,6 +58,7 @@ impl Nats {
             let put = self.wire.publish(&stream, subject, HeaderMap::new(), body.into(), expect);
             match put.await {
                 Ok(revision) => {
+                    self.tops.saw(&stream, revision);
                     self.registry_seen.fetch_max(revision, Ordering::SeqCst);
                     return Ok(());
                 }

@@ -142,6 +142,7 @@ impl Nats {
         let (headers, data) = (headers.clone(), envelope.data.clone());
         match self.wire.publish(stream, subject, headers, data, Expect::Anything).await {
             Ok(sequence) => {
+                self.tops.saw(stream, sequence);
                 if let Some(due) = due {
                     self.note_delay(queue, sequence, due).await;
                 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use semel_core::broker::{Lease, Receipt, SettleOutcome, Settlement};
 use semel_core::{Clock as _, StoreError};
 
@@ -131,7 +132,14 @@ impl Nats {
         let stream = self.names.queue_stream(&held.token);
         let wait = u64::try_from(record.until - self.clock.now().unix_ms()).unwrap_or(0);
         match record.state {
-            State::Done => self.finish(&stream, held.sequence, revision).await,
+            State::Done => {
+                if before == Before::Dead {
+                    // Whoever removes dead letters knows nothing of the queue, and may end now.
+                    let _ = self.is_below_top(&stream, held.sequence).await;
+                }
+                self.remove_later(&stream, held.sequence, revision);
+                self.catch_up().await;
+            }
             State::Waiting if before == Before::Dead => {
                 self.wake(&stream, &record.ack, Duration::from_millis(wait)).await;
             }
@@ -141,13 +149,17 @@ impl Nats {
         }
     }
 
-    /// Removes a message that is done, and then its record. With the message, the consumer's memory
+    /// Removes a message that is done, and then its record; later, if it is the highest in its
+    /// stream, or its record is. With the message, the consumer's memory
     /// of it goes; its acknowledgement would add nothing, for in a cluster its leader answers before
     /// the others know.
     ///
     /// The message is erased, in this order, because a server notes what was merely removed some
     /// time later: killed before, it has the message again, and by then its record may be gone.
     pub(crate) async fn finish(&self, stream: &str, sequence: u64, revision: u64) {
+        if !self.is_removable(stream, sequence, revision) {
+            return self.remove_later(stream, sequence, revision);
+        }
         let erased = self.wire.remove(stream, sequence, Removal::Erase).await;
         let removed = match erased {
             Ok(_) => self.wire.remove(&self.names.state_stream(), revision, Removal::Forget).await,
@@ -156,10 +168,20 @@ impl Nats {
         if let Err(failed) = removed {
             let error = self.failed("remove a settled message", failed);
             tracing::warn!(%error, sequence, "a settled message is removed later");
-            let mut unfinished = self.unfinished();
-            if unfinished.len() < UNFINISHED_MAX {
-                unfinished.push((stream.to_owned(), sequence, revision));
-            }
+            self.remove_later(stream, sequence, revision);
+        }
+    }
+
+    fn is_removable(&self, stream: &str, sequence: u64, revision: u64) -> bool {
+        let records = self.names.state_stream();
+        self.tops.is_below(stream, sequence) && self.tops.is_below(&records, revision)
+    }
+
+    pub(crate) fn remove_later(&self, stream: &str, sequence: u64, revision: u64) {
+        let mut unfinished = self.unfinished();
+        let settled = (stream.to_owned(), sequence, revision);
+        if unfinished.len() < UNFINISHED_MAX && !unfinished.contains(&settled) {
+            unfinished.push(settled);
         }
     }
 
@@ -169,10 +191,14 @@ impl Nats {
         if self.unfinished().is_empty() || self.wire.check_connected().is_err() {
             return;
         }
-        let unfinished = std::mem::take(&mut *self.unfinished());
-        for (stream, sequence, revision) in unfinished {
-            self.finish(&stream, sequence, revision).await;
-        }
+        let is_due = |(stream, sequence, revision): &mut (String, u64, u64)| {
+            self.is_removable(stream, *sequence, *revision)
+        };
+        let due: Vec<_> = self.unfinished().extract_if(.., is_due).collect();
+        let finishing = due
+            .iter()
+            .map(|(stream, sequence, revision)| self.finish(stream, *sequence, *revision));
+        join_all(finishing).await;
     }
 
     /// Wakes the consumer's interest in a message that it may have offered to others since.
@@ -207,10 +233,13 @@ impl Nats {
         match self.wire.get(stream, lying.sequence).await? {
             None => {
                 let state = self.names.state_stream();
-                self.wire.remove(&state, lying.revision, Removal::Forget).await?;
+                if self.tops.is_below(&state, lying.revision) {
+                    self.wire.remove(&state, lying.revision, Removal::Forget).await?;
+                }
             }
             Some(message) if lying.record.state == State::Done => {
                 if lying.record.is_of(message.stored()) {
+                    self.is_below_top(stream, lying.sequence).await?;
                     self.finish(stream, lying.sequence, lying.revision).await;
                 }
             }

@@ -38,6 +38,7 @@ pub(crate) struct StreamInfo {
 pub(crate) struct StreamState {
     pub(crate) messages: u64,
     pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -218,6 +219,7 @@ impl Nats {
     pub(crate) fn forget_if_gone(&self, queue: &Queue, failed: &Failed) {
         if failed.is_stream_gone() && self.wire.check_connected().is_ok() {
             self.queues().retain(|_, known| known.stream != queue.stream);
+            self.tops.forget(&queue.stream);
         }
     }
 

@@ -115,7 +115,8 @@ async fn cut_everywhere(settlement: Settlement, judge: fn(&Found) -> bool) {
         let copies = found.deliveries.len() + found.dead;
         assert!(copies <= 1, "more than one copy: {told}");
         assert!(!known.is_sent || known.is_received, "a sent message is lost: {told}");
-        assert!(found.records <= copies as u64, "garbage: {told}");
+        // The last message of a queue stays, with its record, until there is another.
+        assert!(found.records <= copies.max(1) as u64, "garbage: {told}");
         if known.is_received {
             let may_be = if known.is_settled { judge(&found) } else { true };
             let removed = matches!(settlement, Settlement::Ack);

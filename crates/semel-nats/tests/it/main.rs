@@ -9,6 +9,7 @@ mod contract;
 mod cuts;
 mod exactly_once;
 mod fences;
+mod last_message;
 mod messages;
 mod outage;
 mod python;
