@@ -97,7 +97,8 @@
 //!   kills. A plain acknowledgement of the highest message takes the sequence back as well. Semel
 //!   therefore never removes the highest message or record that it knows of (`tops.rs`), and then
 //!   loses nothing in hundreds of kills. Whoever serves an endpoint by acknowledging in another
-//!   language has no such protection.
+//!   language has no such protection; of what it brings about, Semel notices a consumer that is ahead of
+//!   its stream, and makes that anew.
 //! - No order per partition key ([`Ordering::None`](semel_core::broker::Ordering::None)).
 //! - A message may have the server's `max_payload` less 64 KiB, and 63 KiB of attributes; what is
 //!   larger is refused before it is sent. Reasons of failures are cut at 8 KiB.

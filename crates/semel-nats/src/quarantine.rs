@@ -4,31 +4,57 @@
 //! of the protocol, or that claim to be a status of the server. Such a message would cut it each
 //! time it is offered, so that it is looked for, after a cut, by a way that carries any bytes.
 
-use semel_core::Clock as _;
+use std::sync::atomic::Ordering;
+
 use semel_core::broker::FailureRecord;
+use semel_core::{Clock as _, StoreError};
 
 use crate::Nats;
 use crate::error::Failed;
 use crate::names::CONSUMER;
 use crate::receive::PUT_OFF_MAX;
 use crate::record::Record;
-use crate::topology::Queue;
+use crate::topology::{NEVER, Queue};
 use crate::wire::Expect;
 
 /// How many messages are looked at.
 const LOOKS_MAX: usize = 1_000;
 
 impl Nats {
-    /// Parks what cannot be received among the messages that were offered and not settled.
-    pub(crate) async fn quarantine(&self, queue: &Queue) -> Result<(), Failed> {
+    /// Looks, once after each cut and at first, whether a server that was killed left a consumer
+    /// that forgot messages, and has that made anew.
+    pub(crate) async fn check_consumer(&self, queue: &Queue) -> Result<(), StoreError> {
+        let cuts = self.wire.cuts();
+        if queue.cuts_seen.swap(cuts, Ordering::Relaxed) == cuts {
+            return Ok(());
+        }
+        let checked = self.renew_if_forgetful(queue).await;
+        let renewed = checked.map_err(|failed| {
+            queue.cuts_seen.store(NEVER, Ordering::Relaxed);
+            self.forget_if_gone(queue, &failed);
+            self.failed("receive", failed)
+        })?;
+        if renewed {
+            self.ensure_consumer(&queue.stream, &queue.subject).await?;
+        }
+        Ok(())
+    }
+
+    async fn renew_if_forgetful(&self, queue: &Queue) -> Result<bool, Failed> {
         // Whatever was known may be of a life of the server that it has forgotten.
         self.tops.forget(&queue.stream);
         self.tops.forget(&self.names.state_stream());
-        if self.is_forgetful(queue).await? {
+        let is_forgetful = self.is_forgetful(queue).await?;
+        if is_forgetful {
             tracing::warn!(stream = queue.stream, "the consumer forgot messages; it begins anew");
             let end = format!("CONSUMER.DELETE.{}.{CONSUMER}", queue.stream);
             self.wire.api::<serde_json::Value>(&end, &serde_json::json!({})).await?;
         }
+        Ok(is_forgetful)
+    }
+
+    /// Parks what cannot be received among the messages that were offered and not settled.
+    pub(crate) async fn quarantine(&self, queue: &Queue) -> Result<(), Failed> {
         let progress = self.progress(&queue.stream).await?;
         let mut from = progress.floor + 1;
         for _ in 0..LOOKS_MAX {
@@ -52,11 +78,17 @@ impl Nats {
         Ok(())
     }
 
-    /// Whether the consumer knows of fewer messages than its stream holds, twice: a server that was
-    /// killed was seen to keep a consumer that never offers what came before its death.
+    /// Whether the consumer is ahead of its stream, or knows of fewer messages than that holds,
+    /// twice: a server that was killed was seen to keep one that never offers some of them.
     async fn is_forgetful(&self, queue: &Queue) -> Result<bool, Failed> {
         for _ in 0..2 {
-            let held = self.stream_info(&queue.stream).await?.state.messages;
+            // Asked in this order, so that a message that comes between is in the second answer.
+            let progress = self.progress(&queue.stream).await?;
+            let stream = self.stream_info(&queue.stream).await?.state;
+            if progress.delivered > stream.last_seq {
+                return Ok(true);
+            }
+            let held = stream.messages;
             if self.progress(&queue.stream).await?.known >= held {
                 return Ok(false);
             }

@@ -79,6 +79,7 @@ impl Nats {
     ) -> Result<Vec<Delivery>, StoreError> {
         let max = request.max.min(RECEIVE_MAX);
         let start = Instant::now();
+        self.check_consumer(queue).await?;
         if queue.is_suspect.swap(false, Ordering::Relaxed) {
             self.quarantine(queue).await.map_err(|failed| {
                 queue.is_suspect.store(true, Ordering::Relaxed);

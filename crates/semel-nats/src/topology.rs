@@ -1,7 +1,7 @@
 //! Streams and consumers: made where they are missing, checked where they are found.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use semel_core::StoreError;
@@ -14,6 +14,9 @@ use crate::names::{self, CONSUMER};
 use crate::wire::nanos;
 use crate::{Nats, error};
 
+/// The consumer was not looked at yet.
+pub(crate) const NEVER: u64 = u64::MAX;
+
 /// One endpoint's stream and consumer, known to be there and fit.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -24,6 +27,8 @@ pub(crate) struct Queue {
     pub(crate) hand_over: Duration,
     /// Whether a message may lie there that our client cannot receive.
     pub(crate) is_suspect: AtomicBool,
+    /// How often the connection had been cut when the consumer was last looked at.
+    pub(crate) cuts_seen: AtomicU64,
 }
 
 /// What JetStream tells of a stream.
@@ -209,6 +214,7 @@ impl Nats {
             subject,
             hand_over,
             is_suspect: AtomicBool::new(false),
+            cuts_seen: AtomicU64::new(NEVER),
         });
         self.queues().insert(endpoint.to_owned(), queue.clone());
         Ok(queue)
@@ -256,7 +262,11 @@ impl Nats {
         self.require_fit("the stream", stream, &misfits)
     }
 
-    async fn ensure_consumer(&self, stream: &str, subject: &str) -> Result<Duration, StoreError> {
+    pub(crate) async fn ensure_consumer(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Duration, StoreError> {
         let found = match self.consumer_info(stream).await {
             Err(failed) if failed.is_missing() => {
                 let request = json!({ "stream_name": stream, "config": {

@@ -92,6 +92,11 @@ struct Found {
 }
 
 impl Wire {
+    /// How often the connection was cut.
+    pub(crate) fn cuts(&self) -> u64 {
+        *self.news.cuts.borrow()
+    }
+
     /// Whether the connection is up. What is sent while it is down would wait in memory and land
     /// long after its caller has gone.
     pub(crate) fn check_connected(&self) -> Result<(), Failed> {

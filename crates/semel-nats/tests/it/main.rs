@@ -13,4 +13,5 @@ mod last_message;
 mod messages;
 mod outage;
 mod python;
+mod server_faults;
 mod topology;

@@ -1,0 +1,120 @@
+//! What a server was seen to do wrong, and what we do about it.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use semel_core::Broker as _;
+use semel_core::broker::{DeadReason, Registration, SendOutcome, SettleOutcome, Settlement};
+use semel_core::operator::Operator as _;
+use semel_nats::{Nats, Options};
+
+use crate::messages::failure;
+use crate::rig::{
+    LONG, dead_letters, folder, fresh_options, id, message, next, private, receive, send, sent,
+    settled, until,
+};
+
+/// Copies a folder of files and folders.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A consumer that remembers more of its stream than the stream does never offers what comes under
+/// the numbers in between. A worker notices after the cut, and makes it anew. Here the stream gets
+/// the files that it had before; a server that is killed at the wrong moment does it by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_is_ahead_of_its_stream_is_made_anew() {
+    let name = "ahead";
+    let mut server = private(name);
+    let options = Options { call_timeout: Duration::from_secs(1), ..fresh_options() };
+    let limit = Duration::from_secs(20);
+    let address = server.address();
+    let nats = until(limit, || Nats::connect(&address, options.clone())).await;
+    let stream = format!("{}_queue_orders", options.prefix);
+    let streams = folder(name).join("data/jetstream/$G/streams");
+    let (files, kept) = (streams.join(&stream).join("msgs"), folder(name).join("kept"));
+    sent(&nats, message("first")).await;
+    copy(&files, &kept);
+    for number in 2..=5 {
+        sent(&nats, message(format!("old-{number}"))).await;
+    }
+    assert_eq!(receive(&nats, 10, LONG, Duration::from_secs(2)).await.unwrap().len(), 5);
+    // The server writes down how far a consumer is a moment later.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.kill();
+    fs::remove_dir_all(&files).unwrap();
+    copy(&kept, &files);
+    server.resume().unwrap();
+    let start = Instant::now();
+    while !matches!(send(&nats, message("new")).await, SendOutcome::Sent) {
+        assert!(start.elapsed() < limit, "nothing can be sent any more");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let start = Instant::now();
+    loop {
+        assert!(start.elapsed() < limit, "what was confirmed is not offered");
+        let wait = Duration::from_secs(1);
+        let received = receive(&nats, 10, LONG, wait).await.unwrap_or_default();
+        if received.iter().any(|delivery| id(delivery) == "new") {
+            break;
+        }
+    }
+}
+
+/// Server 2.9.10 was seen to die over the question for the last message of a subject, some time
+/// after it had been killed. We never ask it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_question_that_kills_a_server_is_never_asked() {
+    let name = "traced";
+    // It writes down all that it is told.
+    let server = semel_servers::Nats::start_with(&folder(name), &["-V".to_owned()]).unwrap();
+    let limit = Duration::from_secs(20);
+    let options = fresh_options();
+    let address = server.address();
+    let nats = until(limit, || Nats::connect(&address, options.clone())).await;
+    a_whole_life(&nats).await;
+    let log = fs::read_to_string(folder(name).join("log")).unwrap();
+    assert!(log.contains("next_by_subj"), "the log shows no requests");
+    assert!(!log.contains("last_by_subj"), "{log}");
+    // The direct way to a message asks the same.
+    assert!(!log.contains("$JS.API.DIRECT.GET"), "{log}");
+}
+
+/// Everything that broker and operator can do.
+async fn a_whole_life(nats: &Nats) {
+    let registration = Registration {
+        endpoint: "orders".to_owned(),
+        protocol: "outbox".to_owned(),
+        subscriptions: vec!["order.placed".to_owned()],
+    };
+    nats.register(&registration).await.unwrap();
+    for number in 0..4 {
+        sent(nats, message(number.to_string())).await;
+    }
+    let after = Duration::ZERO;
+    let retry = Settlement::Retry { after, failure: failure() };
+    let reason = DeadReason::HandlerFailed;
+    let park = Settlement::DeadLetter { reason, failure: failure(), entity: None };
+    for settlement in [retry, park, Settlement::Release { after }, Settlement::Ack] {
+        let delivery = next(nats, LONG).await;
+        nats.extend(std::slice::from_ref(&delivery.receipt), LONG).await.unwrap();
+        settled(nats, &delivery, settlement).await;
+    }
+    let letter = dead_letters(nats).await.remove(0);
+    nats.dead_letter(letter.number).await.unwrap();
+    let outcome = nats.settle(&letter.receipt, Settlement::Release { after }).await;
+    assert!(matches!(outcome, SettleOutcome::Settled), "{outcome:?}");
+    nats.inspect().await.unwrap();
+    assert_eq!(nats.subscribers("order.placed").await.unwrap(), ["orders"]);
+    nats.register(&registration).await.unwrap();
+}
