@@ -135,7 +135,7 @@ impl Place {
         })?;
         let properties = BasicProperties::default().with_content_type("application/json".into());
         let raw = Raw { properties, data: text.into() };
-        let raw = history::copy(&raw, &History::default(), None, None);
+        let raw = history::copy(&raw, &History::default(), Duration::ZERO, None);
         let published = self.sends.publish(Target::Queue(self.names.book()), raw).await;
         self.not_queued(published).map_or(Ok(()), Err)
     }

@@ -1,6 +1,7 @@
 //! What is known of a message's earlier deliveries, in headers of its newest copy.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lapin::types::{AMQPValue, ShortString};
 use semel_core::Timestamp;
@@ -13,8 +14,9 @@ use crate::message::{self, Raw};
 const DELIVERIES: &str = "x-semel-deliveries";
 const FAILURE_COUNT: &str = "x-semel-failure-count";
 const FAILURES: &str = "x-semel-failures";
-/// When it may be delivered, in milliseconds since the Unix epoch.
-const DUE: &str = "x-semel-due";
+/// How long it still has to wait once it comes to its endpoint's queue, in milliseconds. A time to
+/// wait, and no time to wait for: the handles' clocks need not agree.
+const LEFT: &str = "x-semel-left";
 /// The identity of this copy.
 pub(crate) const COPY: &str = "x-semel-copy";
 const DEAD_NUMBER: &str = "x-semel-dead-number";
@@ -115,18 +117,15 @@ impl Death {
     }
 }
 
-/// When a message may be delivered, if that is told.
-pub(crate) fn due(raw: &Raw) -> Option<Timestamp> {
-    raw.number(DUE).map(Timestamp::from_unix_ms)
+/// How long a message still has to wait; none if it may be delivered.
+pub(crate) fn left(raw: &Raw) -> Option<Duration> {
+    let left_ms = u64::try_from(raw.number(LEFT)?).ok()?;
+    (left_ms > 0).then(|| Duration::from_millis(left_ms))
 }
 
-/// A fresh copy of a message, with its history.
-pub(crate) fn copy(
-    raw: &Raw,
-    history: &History,
-    due: Option<Timestamp>,
-    death: Option<&Death>,
-) -> Raw {
+/// A fresh copy of a message, with its history, and with how long it still has to wait where it is
+/// taken next.
+pub(crate) fn copy(raw: &Raw, history: &History, left: Duration, death: Option<&Death>) -> Raw {
     let mut headers = raw.headers();
     headers.retain(|name, _| !is_ours(name.as_str()));
     let mut set = |name: &str, value| message::set(&mut headers, name, value);
@@ -137,8 +136,9 @@ pub(crate) fn copy(
     if history.failure_count > 0 {
         set(FAILURE_COUNT, AMQPValue::LongLongInt(i64::from(history.failure_count)));
     }
-    if let Some(due) = due {
-        set(DUE, AMQPValue::LongLongInt(due.unix_ms()));
+    if !left.is_zero() {
+        let left_ms = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
+        set(LEFT, AMQPValue::LongLongInt(left_ms));
     }
     if let Some(death) = death {
         set(DEAD_NUMBER, AMQPValue::LongLongInt(death.number));

@@ -281,7 +281,7 @@ impl Place {
         let letter = Letter { from: self.names.letters(&self.handle), about, content };
         let data = serde_json::to_vec(&letter).unwrap_or_default().into();
         let raw = Raw { properties: BasicProperties::default(), data };
-        let raw = history::copy(&raw, &History::default(), None, None);
+        let raw = history::copy(&raw, &History::default(), Duration::ZERO, None);
         self.sends.publish(target, raw).await
     }
 

@@ -60,8 +60,8 @@
 //! - **Looking at dead letters reads all of an endpoint's.** It is meant for hundreds, not millions.
 //!   Looking waits for others who look; it holds up no worker, and no dead letter is lost if it is
 //!   cut. A replay that is cut may leave a message both replayed and dead.
-//! - **Clocks**: a message that waits in several steps, and `dead_since`, go by the clocks of the
-//!   handles. Numbers of dead letters begin with the time, and two handles draw the same number in
+//! - **Clocks**: waits and leases are counted, by the server and by the handles; nobody compares
+//!   clocks. `dead_since` goes by the clocks of the handles. Numbers of dead letters begin with the time, and two handles draw the same number in
 //!   one millisecond with a chance of 1 to 4096; receipts never stand for another's.
 //! - [`Broker::subscribers`](semel_core::Broker::subscribers) reads the book under its lock, some
 //!   milliseconds each; so does sending a delayed message to subscribers.
@@ -114,7 +114,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// The largest message, in bytes. The server's own `max_message_size` must not be smaller.
     pub message_bytes_max: usize,
-    /// Tells when a wait is over. Leases are counted by the runtime's own clock.
+    /// Tells since when a message is dead and an endpoint is registered. Waits and leases are counted
+    /// without it.
     pub clock: Arc<dyn Clock>,
 }
 

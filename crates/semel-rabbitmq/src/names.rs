@@ -111,12 +111,17 @@ pub(crate) fn step_ms(wait: Duration) -> u64 {
     if wait_ms <= ONE_STEP_MAX_MS { wait_ms.div_ceil(unit) * unit } else { wait_ms / unit * unit }
 }
 
+/// What is left of a wait after its first step.
+pub(crate) fn left_after_step(wait: Duration) -> Duration {
+    wait.saturating_sub(Duration::from_millis(step_ms(wait)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    use super::{Names, ONE_STEP_MAX_MS, STEP_MIN_MS, refuse_endpoint, step_ms};
+    use super::{Names, ONE_STEP_MAX_MS, STEP_MIN_MS, left_after_step, refuse_endpoint, step_ms};
 
     fn step(ms: u64) -> u64 {
         step_ms(Duration::from_millis(ms))
@@ -143,6 +148,19 @@ mod tests {
             assert!(steps < 25, "{steps}");
         }
         assert_eq!(step_ms(Duration::MAX), 1 << 31);
+    }
+
+    #[test]
+    fn the_steps_of_a_wait_come_to_the_wait() {
+        for wait_ms in [20, 59_999, 60_001, 3_600_000, 604_800_000] {
+            let wait = Duration::from_millis(wait_ms);
+            let (mut left, mut sum) = (wait, 0);
+            while !left.is_zero() {
+                sum += step_ms(left);
+                left = left_after_step(left);
+            }
+            assert!((wait_ms..=wait_ms + 60_000 / 8).contains(&sum), "{wait_ms}: {sum}");
+        }
     }
 
     #[test]

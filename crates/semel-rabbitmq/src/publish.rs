@@ -243,7 +243,8 @@ mod tests {
     /// The client hands a returned message to whichever confirmation comes next.
     #[test]
     fn a_message_is_returned_whose_own_copy_came_back() {
-        let copy = || history::copy(&Raw::default(), &History::default(), None, None);
+        let copy =
+            || history::copy(&Raw::default(), &History::default(), std::time::Duration::ZERO, None);
         let (back, arrived) = (copy(), copy());
         let returned: BTreeSet<String> = back.text(COPY).into_iter().collect();
         let judged = |raw: &Raw| {

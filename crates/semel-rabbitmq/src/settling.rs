@@ -12,6 +12,7 @@ use crate::history::{self, Death, History};
 use crate::lane::Held;
 use crate::letters::{Answer, Question};
 use crate::message::Raw;
+use crate::names;
 use crate::place::{Place, Shelf};
 
 impl Place {
@@ -88,7 +89,7 @@ impl Place {
                 history.add(failure);
                 let since = self.clock.now();
                 let death = Death { number: self.new_number(), reason, since, entity };
-                (Shelf::Dead, history::copy(&held.raw, &history, None, Some(&death)))
+                (Shelf::Dead, history::copy(&held.raw, &history, Duration::ZERO, Some(&death)))
             }
         };
         let published = self.queue(endpoint, shelf, &copy).await;
@@ -99,10 +100,10 @@ impl Place {
     /// A copy that can be received after a while, and where it waits.
     pub(crate) fn later(&self, raw: &Raw, history: &History, after: Duration) -> (Shelf, Raw) {
         if after.is_zero() {
-            return (Shelf::Ready, history::copy(raw, history, None, None));
+            return (Shelf::Ready, history::copy(raw, history, Duration::ZERO, None));
         }
-        let due = self.clock.now().after(after);
-        (Shelf::Wait(after), history::copy(raw, history, Some(due), None))
+        let left = names::left_after_step(after);
+        (Shelf::Wait(after), history::copy(raw, history, left, None))
     }
 
     /// Makes a lease last, in this handle or in the one that holds it.

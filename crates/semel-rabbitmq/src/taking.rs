@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use crate::history::{self, History};
 use crate::lane::{Held, Lane};
 use crate::message::{self, Raw};
-use crate::place::{Place, Shelf};
+use crate::place::Place;
 use crate::publish::Published;
 
 /// The most messages of one receive.
@@ -214,9 +214,8 @@ impl Place {
         taken: Vec<Taken>,
         lease: Duration,
     ) -> Vec<Delivery> {
-        let now = self.clock.now();
         let (early, ready): (Vec<Taken>, Vec<Taken>) =
-            taken.into_iter().partition(|it| history::due(&it.raw).is_some_and(|due| due > now));
+            taken.into_iter().partition(|it| history::left(&it.raw).is_some());
         let until = Instant::now() + lease;
         let deliveries = ready.into_iter().map(|Taken { tag, raw }| {
             let serial = self.new_serial();
@@ -245,10 +244,9 @@ impl Place {
     async fn send_on(self: &Arc<Self>, lane: &Arc<Lane>, taken: Taken) {
         let mut history = History::of_delivery(&taken.raw);
         history.deliveries = history.deliveries.saturating_sub(1);
-        let due = history::due(&taken.raw);
-        let left = due.map_or(Duration::ZERO, |due| due.since(self.clock.now()));
-        let copy = history::copy(&taken.raw, &history, due, None);
-        match self.queue(&lane.endpoint, Shelf::Wait(left), &copy).await {
+        let left = history::left(&taken.raw).unwrap_or_default();
+        let (shelf, copy) = self.later(&taken.raw, &history, left);
+        match self.queue(&lane.endpoint, shelf, &copy).await {
             Published::Confirmed => {
                 if let Err(error) = lane.acknowledge(self, taken.tag).await {
                     lane.abandon(&error);

@@ -110,3 +110,17 @@ async fn a_whole_event_in_the_body_is_read_and_keeps_its_form() {
         ));
     }
 }
+
+/// Long waits take several steps: what comes after one, and has more to wait, is sent on. No
+/// delivery is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_has_more_to_wait_is_sent_on_to_wait() {
+    let prefix = fresh_prefix();
+    let worker = worker(&prefix).await;
+    let left = [("x-semel-left", AMQPValue::LongLongInt(900))];
+    publish(&prefix, headers(&left), b"later").await;
+    let early = worker.try_receive("orders", 1, Duration::from_millis(200)).await.unwrap();
+    assert!(early.is_empty(), "{early:?}");
+    let delivery = worker.next("orders").await;
+    assert_eq!(delivery.deliveries, 1);
+}

@@ -1,21 +1,19 @@
 //! Sizes, delays and queues that others touch.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
+use semel_core::Broker as _;
 use semel_core::broker::{
     DeadReason, Destination, Lease, Outgoing, Registration, SendOutcome, SettleOutcome, Settlement,
 };
 use semel_core::operator::{DeadLetterFilter, Operator as _};
 use semel_core::store::Trouble;
-use semel_core::{Broker as _, ManualClock};
-use semel_rabbitmq::Options;
 
 use crate::connecting::stranger;
 use crate::rig::{fresh_prefix, shared};
-use crate::worker::{LONG, Worker, dead, failure, id_of, message, options};
+use crate::worker::{LONG, Worker, dead, failure, id_of, message};
 
 fn at_once(endpoint: &str, id: &str) -> Outgoing {
     let to = Destination::Endpoint(endpoint.to_owned());
@@ -120,22 +118,6 @@ async fn a_queue_that_is_made_again_has_its_subscriptions() {
     let event = Outgoing { to: Destination::Subscribers, ..at_once("", "1") };
     assert!(matches!(worker.0.send(vec![event]).await.as_slice(), [SendOutcome::Sent]));
     assert_eq!(id_of(&worker.next("orders").await), "1");
-}
-
-/// A message whose queue let it go before its time waits on, and no delivery is counted.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_comes_early_is_sent_on_to_wait() {
-    let clock = Arc::new(ManualClock::default());
-    let settings = Options { clock: clock.clone(), ..options(&fresh_prefix()) };
-    let worker = Worker::connect_with(&shared(), settings).await;
-    let delayed = Outgoing { delay: Duration::from_millis(100), ..at_once("orders", "1") };
-    assert!(matches!(worker.0.send(vec![delayed]).await.as_slice(), [SendOutcome::Sent]));
-    // The server's clock goes on, ours stands still.
-    let early = worker.try_receive("orders", 1, Duration::from_millis(700)).await.unwrap();
-    assert!(early.is_empty(), "{early:?}");
-    clock.advance(Duration::from_secs(1));
-    let delivery = worker.next("orders").await;
-    assert_eq!((id_of(&delivery).as_str(), delivery.deliveries), ("1", 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
