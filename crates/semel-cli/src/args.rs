@@ -85,9 +85,11 @@ Examples:
   semel dead-letters show sqlite:shop.db 7
   semel dead-letters show sqlite:shop.db 7 --raw > data.bin
 
-With --json: as an entry of `list`, and { time, content_type, schema, extensions: {},
-failures: [{ at, worker, reason }], data_bytes, data_format, data }. `data_format`
-is `json` (data is that value), `text` or `base64` (data is a string) or `none`.";
+With --json: as an entry of `list`, and { processed, time, content_type, schema,
+extensions: {}, failures: [{ at, worker, reason }], data_bytes, data_format, data }.
+`processed` says whether it or a copy of it was processed, as far as the endpoint's
+protocol remembers (null: cannot be told). `data_format` is `json` (data is that
+value), `text` or `base64` (data is a string) or `none`.";
 
 /// What stands below the help of `dead-letters replay`.
 const REPLAY_HELP: &str = "\

@@ -11,6 +11,10 @@ use semel::core::protocols::{self, Outcome, Processed, Protocol, Transactional};
 
 use crate::failure::{Exit, Failure};
 
+/// The protocol of handlers with SQL of their own, which needs a database to be made. It keeps the
+/// books of `transactional`, and discards as that does.
+const IN_TRANSACTION: &str = "in_transaction";
+
 /// What to do with a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
@@ -149,6 +153,9 @@ fn protocol_of(dead: &DeadLetter) -> Result<(Arc<dyn Protocol>, Whose), Refusal>
     let Some(name) = &dead.protocol else {
         return Ok((Arc::new(Transactional::default()), Whose::Default));
     };
+    if name == IN_TRANSACTION {
+        return Ok((Arc::new(Transactional::default()), Whose::Endpoint));
+    }
     let known = protocols::by_name(name).map(|protocol| (protocol, Whose::Endpoint));
     known.ok_or_else(|| Refusal {
         reason: format!("this program does not know `{name}`, the protocol of `{}`", dead.endpoint),
@@ -156,6 +163,18 @@ fn protocol_of(dead: &DeadLetter) -> Result<(Arc<dyn Protocol>, Whose), Refusal>
                your own is discarded by your own program: `Protocol::discard`."
             .to_owned(),
     })
+}
+
+/// Whether the letter's message, or a copy of it, has a committed attempt, as far as its endpoint's
+/// protocol remembers; `None` where that cannot be told.
+pub(super) async fn is_processed(dead: &DeadLetter, backend: &Backend) -> Option<bool> {
+    // Without a registration, nobody knows in which books to look.
+    let (protocol, Whose::Endpoint) = protocol_of(dead).ok()? else { return None };
+    match record(dead, &*protocol, backend).await {
+        Record::Written => Some(true),
+        Record::None => Some(false),
+        Record::Unreadable | Record::Unclear => None,
+    }
 }
 
 /// Asks the protocol itself what it remembers.

@@ -8,6 +8,7 @@ use semel::core::operator::DeadLetter;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::fate;
 use super::view::{FailureView, LetterView};
 use crate::args::ShowArgs;
 use crate::failure::{Exit, Failure};
@@ -32,9 +33,13 @@ pub(super) async fn run(args: &ShowArgs, output: &mut Output) -> Result<Exit, Fa
         _ => Claim::Json,
     };
     let data = Data::of(&dead.raw, claim);
+    let is_processed = fate::is_processed(&dead, &backend).await;
     match output.format() {
-        Format::Json => output.json(&View::new(&dead, &data)?)?,
-        Format::Human => output.line(&page(&dead, &data, backend.clock().now(), args))?,
+        Format::Json => output.json(&View::new(&dead, &data, is_processed)?)?,
+        Format::Human => {
+            let rows = head(&dead, is_processed, backend.clock().now());
+            output.line(&page(&dead, &data, rows, args))?;
+        }
     }
     Ok(Exit::Fine)
 }
@@ -52,6 +57,7 @@ fn not_found(args: &ShowArgs) -> Failure {
 struct View {
     #[serde(flatten)]
     letter: LetterView,
+    processed: Option<bool>,
     time: Option<String>,
     content_type: Option<String>,
     schema: Option<String>,
@@ -63,7 +69,7 @@ struct View {
 }
 
 impl View {
-    fn new(dead: &DeadLetter, data: &Data) -> Result<Self, Failure> {
+    fn new(dead: &DeadLetter, data: &Data, processed: Option<bool>) -> Result<Self, Failure> {
         let envelope = dead.envelope.as_ref().ok();
         let extension = |value: &Extension| match value {
             Extension::Boolean(value) => (*value).into(),
@@ -73,6 +79,7 @@ impl View {
         let extensions = envelope.map(|envelope| &envelope.extensions).into_iter().flatten();
         Ok(Self {
             letter: LetterView::new(dead),
+            processed,
             time: envelope.and_then(|envelope| envelope.time).map(|time| time.to_string()),
             content_type: envelope.and_then(|envelope| envelope.content_type.clone()),
             schema: envelope.and_then(|envelope| envelope.schema.clone()),
@@ -85,10 +92,10 @@ impl View {
     }
 }
 
-fn page(dead: &DeadLetter, data: &Data, now: Timestamp, args: &ShowArgs) -> String {
+fn page(dead: &DeadLetter, data: &Data, head: Vec<(String, String)>, args: &ShowArgs) -> String {
     let mut lines =
         format!("Dead letter {} at `{}`\n\n", dead.number, text::one_line(&dead.endpoint));
-    for (label, value) in head(dead, now).into_iter().chain(attributes(dead)) {
+    for (label, value) in head.into_iter().chain(attributes(dead)) {
         lines.push_str(&labelled(&label, &text::one_line(&value)));
     }
     lines.push_str(&failures(dead));
@@ -109,16 +116,21 @@ fn labelled(label: &str, value: &str) -> String {
     format!("  {label:LABEL_COLUMNS$} {}\n", text::hang(value, LABEL_COLUMNS + 3))
 }
 
-fn head(dead: &DeadLetter, now: Timestamp) -> Vec<(String, String)> {
+fn head(dead: &DeadLetter, is_processed: Option<bool>, now: Timestamp) -> Vec<(String, String)> {
     let dead_since =
         format!("{} ({})", age::point(dead.dead_since), age::ago(now, dead.dead_since));
     let protocol =
         dead.protocol.as_deref().unwrap_or("none: no worker has registered the endpoint");
+    let processed = is_processed.map(|is_processed| match is_processed {
+        true => "yes, it or a copy of it: replaying it changes no state",
+        false => "no, as far as the protocol remembers",
+    });
     let known = [
         ("reason", Some(dead.reason.name().to_owned())),
         ("dead since", Some(dead_since)),
         ("deliveries", Some(dead.deliveries.to_string())),
         ("protocol", Some(protocol.to_owned())),
+        ("processed", processed.map(str::to_owned)),
         ("entity", dead.entity.clone()),
     ];
     known.into_iter().filter_map(|(label, value)| Some((label.to_owned(), value?))).collect()

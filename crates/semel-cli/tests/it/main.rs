@@ -13,6 +13,7 @@ mod discard;
 mod errors;
 mod inspect;
 mod list;
+mod postgres;
 mod replay;
 mod rig;
 mod show;

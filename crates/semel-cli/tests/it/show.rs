@@ -56,6 +56,23 @@ async fn the_entity_is_shown_where_a_handler_could_tell() {
 }
 
 #[tokio::test]
+async fn whether_a_copy_was_processed_is_asked_of_the_protocol() {
+    let (shop, number) = Shop::with_a_dead_letter().await;
+    let number = number.to_string();
+    let shown = || fine(&["dead-letters", "show", &shop.url(), &number]);
+    assert_eq!(show(&shop, &number)["processed"], json!(false));
+    assert!(shown().contains("  processed        no, as far as"), "{}", shown());
+    shop.charge(1).await;
+    shop.work(Bank::Open).await;
+    assert_eq!(show(&shop, &number)["processed"], json!(true));
+    assert!(shown().contains("  processed        yes, it or a copy"), "{}", shown());
+
+    shop.sql("UPDATE endpoint SET protocol = 'of our own'");
+    assert_eq!(show(&shop, &number)["processed"], Value::Null);
+    assert!(!shown().contains("  processed "), "{}", shown());
+}
+
+#[tokio::test]
 async fn text_is_shown_as_text_and_steers_no_terminal() {
     let (shop, number) = dead("Grüße\n\u{1b}[2Jbye".as_bytes(), "text/plain").await;
     let view = show(&shop, &number);
