@@ -23,6 +23,8 @@ pub(crate) struct Bell {
     rung: AtomicU64,
     notify: Notify,
     quiet: Mutex<Option<Quiet>>,
+    /// From which partition key on to look next, so that each has its turn.
+    next_key: Mutex<String>,
 }
 
 /// Nothing could be received when it had rung so often, and nothing will be before a time unless it
@@ -100,6 +102,15 @@ impl Bell {
     /// Nothing could be received after it had rung so often.
     pub(crate) fn note_quiet(&self, rung: u64, until: Instant) {
         *lock(&self.quiet) = Some(Quiet { rung, until });
+    }
+
+    /// From which partition key on to look next.
+    pub(crate) fn next_key(&self) -> String {
+        lock(&self.next_key).clone()
+    }
+
+    pub(crate) fn set_next_key(&self, key: String) {
+        *lock(&self.next_key) = key;
     }
 
     /// Waits until it rings after it has rung so often, or until a time.

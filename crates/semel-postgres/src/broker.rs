@@ -177,6 +177,23 @@ impl Broker for Postgres {
 impl Postgres {
     /// Takes what can be received now; and, where that is nothing, until when to expect no more.
     async fn take(&self, request: &Receive) -> Result<(Vec<Delivery>, Instant), StoreError> {
+        let bell = self.place.bells.of(&request.endpoint);
+        let mut from = bell.next_key();
+        let mut is_from_first = from.is_empty();
+        loop {
+            let taken = self.take_from(request, from).await?;
+            let is_over = is_from_first && taken.next_key.is_none();
+            is_from_first |= taken.next_key.is_none();
+            from = taken.next_key.unwrap_or_default();
+            bell.set_next_key(from.clone());
+            if !taken.deliveries.is_empty() || is_over {
+                return Ok((taken.deliveries, taken.quiet_until));
+            }
+        }
+    }
+
+    /// Takes what can be received now, of what has a partition key from `from` on.
+    async fn take_from(&self, request: &Receive, from: String) -> Result<Taken, StoreError> {
         let place = &self.place;
         let proof = place.random();
         let endpoint = || Box::new(request.endpoint.clone());
@@ -189,6 +206,7 @@ impl Postgres {
                     Box::new(request.max.min(RECEIVE_MAX) as i64),
                     Box::new(proof),
                     Box::new(row::span_ms(request.lease)),
+                    Box::new(from),
                 ],
             },
             Ask { sql: queue::next_due(&place.schema), parameters: vec![endpoint(), place.now()] },
@@ -198,18 +216,32 @@ impl Postgres {
         let [taken, due] = &answers.rows[..] else {
             return Err(place.defect("receive", "not as many answers as questions"));
         };
+        let next_key = taken.first().and_then(|row| row::text(row, queue::NEXT_KEY));
         let mut deliveries: Vec<(i64, Delivery)> =
-            taken.iter().map(|row| read_delivery(row, proof)).collect();
+            taken.iter().filter_map(|row| read_delivery(row, proof)).collect();
         deliveries.sort_by_key(|(position, _)| *position);
         let due = due.first().and_then(|row| row::get::<i64>(row, 0));
         let due = due.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-        let until = Instant::now() + due.unwrap_or(self.poll_every).min(self.poll_every);
-        Ok((deliveries.into_iter().map(|(_, delivery)| delivery).collect(), until))
+        Ok(Taken {
+            deliveries: deliveries.into_iter().map(|(_, delivery)| delivery).collect(),
+            next_key,
+            quiet_until: Instant::now() + due.unwrap_or(self.poll_every).min(self.poll_every),
+        })
     }
 }
 
-fn read_delivery(row: &Row, proof: i64) -> (i64, Delivery) {
-    let position = row::get(row, 0).unwrap_or_default();
+/// What one look found.
+struct Taken {
+    deliveries: Vec<Delivery>,
+    /// From which partition key on to look next, if any is left.
+    next_key: Option<String>,
+    /// Until when to expect no more, where that was nothing.
+    quiet_until: Instant,
+}
+
+/// A delivery and its place; `None` for a row that only says where to look next.
+fn read_delivery(row: &Row, proof: i64) -> Option<(i64, Delivery)> {
+    let position = row::get(row, 0)?;
     let delivery = Delivery {
         receipt: queue::receipt(position, proof),
         deliveries: row::count(row, 1),
@@ -217,5 +249,5 @@ fn read_delivery(row: &Row, proof: i64) -> (i64, Delivery) {
         failures: row::failures(row, 3),
         envelope: row::envelope(row, 4),
     };
-    (position, delivery)
+    Some((position, delivery))
 }

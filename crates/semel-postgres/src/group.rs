@@ -1,6 +1,7 @@
 //! Many batches as one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use semel_core::broker::{Destination, Outgoing, Receipt, Settlement};
 use semel_core::envelope::PARTITION_KEY;
@@ -10,38 +11,46 @@ use crate::queue::{self, Held};
 use crate::row;
 use crate::session::{Ask, Parameter};
 use crate::tables;
+use tokio_postgres::types::ToSql;
 
 /// Where a change came from: the batch in its group, and the place in its batch.
 type Origin = (usize, usize);
 
-/// Something that only one batch of a transaction may name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Name {
-    Item(ItemKey),
-    Message(Held),
-}
+/// What a batch names, each name as a number. Only one batch of a transaction may name something:
+/// two names with one number cost the second a transaction of its own.
+pub(crate) type Names = Vec<u64>;
 
-/// What a batch names. `None` if one of its receipts is not ours, or a version is none: the position
-/// of that change.
-pub(crate) fn names(changes: &[Change]) -> Result<BTreeSet<Name>, usize> {
-    let mut names = BTreeSet::new();
+/// What a batch names, items and messages. `Err` if one of its receipts is not ours, or a version is
+/// none: the position of that change.
+pub(crate) fn names(changes: &[Change]) -> Result<Names, usize> {
+    let mut names = Names::with_capacity(changes.len());
+    let mut settled = BTreeSet::new();
     for (at, change) in changes.iter().enumerate() {
-        let name = match change {
+        match change {
             Change::Put { key, expect, .. } | Change::Delete { key, expect } => {
                 if let Expect::Version(version) = expect {
                     version.as_str().parse::<i64>().map_err(|_| at)?;
                 }
-                Name::Item(key.clone())
+                names.push(number(key));
             }
-            Change::Settle { receipt, .. } => Name::Message(queue::parse(receipt).ok_or(at)?),
-            Change::Enqueue(_) => continue,
-        };
-        // A delivery is settled once: the second time, its receipt is stale.
-        if !names.insert(name) {
-            return Err(at);
+            Change::Settle { receipt, .. } => {
+                let held = queue::parse(receipt).ok_or(at)?;
+                // A delivery is settled once: the second time, its receipt is stale.
+                if !settled.insert(held) {
+                    return Err(at);
+                }
+                names.push(number(&held));
+            }
+            Change::Enqueue(_) => {}
         }
     }
     Ok(names)
+}
+
+fn number(name: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The changes of a group by what they do, each a row of one statement.
@@ -77,8 +86,8 @@ pub(crate) enum Mode {
 }
 
 /// One statement of a group.
-pub(crate) struct Part {
-    pub(crate) ask: Ask,
+pub(crate) struct Part<'a> {
+    pub(crate) ask: Ask<'a>,
     pub(crate) brings: Brings,
 }
 
@@ -173,14 +182,19 @@ impl<'a> Group<'a> {
     }
 
     /// The statements of this group, in the order in which every transaction has them.
-    pub(crate) fn parts(&self, schema: &str, mode: Mode, now: &dyn Fn() -> Parameter) -> Vec<Part> {
+    pub(crate) fn parts(
+        &self,
+        schema: &str,
+        mode: Mode,
+        now: &dyn Fn() -> Parameter<'a>,
+    ) -> Vec<Part<'a>> {
         let mut parts = Vec::new();
         for (deed, rows) in &self.messages {
             let origins = rows.iter().map(|row| row.origin).collect();
             let with = queue::deed(schema, *deed);
             let mut parameters = message_parameters(rows);
             parameters.push(now());
-            parts.push(conditional(schema, mode, &with, parameters, origins));
+            parts.push(conditional(schema, mode, &with, "done", parameters, origins));
         }
         for ((space, deed), rows) in &self.items {
             let with = tables::deed(schema, *space, *deed);
@@ -188,7 +202,8 @@ impl<'a> Group<'a> {
             parameters.push(now());
             if deed.has_condition() {
                 let origins = rows.iter().map(|row| row.origin).collect();
-                parts.push(conditional(schema, mode, &with, parameters, origins));
+                let counted = deed.counted();
+                parts.push(conditional(schema, mode, &with, counted, parameters, origins));
             } else {
                 let sql = format!("WITH {with} SELECT count(*) FROM done");
                 parts.push(Part { ask: Ask { sql, parameters }, brings: Brings::Nothing });
@@ -215,87 +230,97 @@ impl<'a> Group<'a> {
     }
 }
 
-fn conditional(
+fn conditional<'a>(
     schema: &str,
     mode: Mode,
     with: &str,
-    mut parameters: Vec<Parameter>,
+    counted: &str,
+    mut parameters: Vec<Parameter<'a>>,
     origins: Vec<Origin>,
-) -> Part {
+) -> Part<'a> {
     let sql = match mode {
         Mode::Tell => format!("WITH {with} SELECT at FROM done"),
         Mode::Require => {
             let last = parameters.len() + 1;
             parameters.push(Box::new(origins.len() as i64));
-            format!("WITH {with} SELECT {schema}.require(count(*), ${last}) FROM done")
+            format!("WITH {with} SELECT {schema}.require(count(*), ${last}) FROM {counted}")
         }
     };
     Part { ask: Ask { sql, parameters }, brings: Brings::Done(origins) }
 }
 
-fn item_parameters(rows: &[ItemRow<'_>]) -> Vec<Parameter> {
-    let text = |of: fn(&ItemKey) -> &String| -> Parameter {
-        Box::new(rows.iter().map(|row| of(row.key).clone()).collect::<Vec<String>>())
-    };
+/// A column of values. What no row has takes no place: the statement pads it with nulls.
+fn column<'a, R, T>(rows: &[R], of: impl Fn(&R) -> Option<T>) -> Parameter<'a>
+where
+    Vec<Option<T>>: ToSql + Send + Sync + 'a,
+{
+    let mut values: Vec<Option<T>> = rows.iter().map(of).collect();
+    if values.iter().all(Option::is_none) {
+        values.clear();
+    }
+    Box::new(values)
+}
+
+fn item_parameters<'a>(rows: &[ItemRow<'a>]) -> Vec<Parameter<'a>> {
     vec![
-        text(|key| &key.partition),
-        text(|key| &key.key),
-        Box::new(rows.iter().map(|row| row.value.to_vec()).collect::<Vec<_>>()),
-        Box::new(rows.iter().map(|row| row.keep_ms).collect::<Vec<_>>()),
-        Box::new(rows.iter().map(|row| row.expected).collect::<Vec<_>>()),
+        column(rows, |row| Some(row.key.partition.as_str())),
+        column(rows, |row| Some(row.key.key.as_str())),
+        column(rows, |row| Some(row.value)),
+        column(rows, |row| row.keep_ms),
+        column(rows, |row| row.expected),
     ]
 }
 
-fn message_parameters(rows: &[MessageRow<'_>]) -> Vec<Parameter> {
-    let after = |row: &MessageRow<'_>| match row.settlement {
-        Settlement::Release { after } | Settlement::Retry { after, .. } => row::span_ms(*after),
-        Settlement::Ack | Settlement::DeadLetter { .. } => 0,
+fn message_parameters<'a>(rows: &[MessageRow<'a>]) -> Vec<Parameter<'a>> {
+    let after = |row: &MessageRow<'a>| match row.settlement {
+        Settlement::Release { after } | Settlement::Retry { after, .. } => {
+            Some(row::span_ms(*after))
+        }
+        Settlement::Ack | Settlement::DeadLetter { .. } => None,
     };
-    let failure = |row: &MessageRow<'_>| match row.settlement {
+    let failure = |row: &MessageRow<'a>| match row.settlement {
         Settlement::Retry { failure, .. } | Settlement::DeadLetter { failure, .. } => {
             Some(row::write_failure(failure))
         }
         Settlement::Ack | Settlement::Release { .. } => None,
     };
-    let grave = |row: &MessageRow<'_>| match row.settlement {
-        Settlement::DeadLetter { reason, entity, .. } => {
-            (Some(reason.name()), entity.as_deref().map(row::without_nul))
-        }
-        _ => (None, None),
+    let reason = |row: &MessageRow<'a>| match row.settlement {
+        Settlement::DeadLetter { reason, .. } => Some(reason.name()),
+        _ => None,
+    };
+    let entity = |row: &MessageRow<'a>| match row.settlement {
+        Settlement::DeadLetter { entity, .. } => entity.as_deref().map(row::without_nul),
+        _ => None,
     };
     vec![
-        Box::new(rows.iter().map(|row| row.number).collect::<Vec<_>>()),
-        Box::new(rows.iter().map(|row| row.proof).collect::<Vec<_>>()),
-        Box::new(rows.iter().map(after).collect::<Vec<_>>()),
-        Box::new(rows.iter().map(failure).collect::<Vec<_>>()),
-        Box::new(rows.iter().map(|row| grave(row).0).collect::<Vec<_>>()),
-        Box::new(rows.iter().map(|row| grave(row).1).collect::<Vec<_>>()),
+        column(rows, |row| Some(row.number)),
+        column(rows, |row| Some(row.proof)),
+        column(rows, after),
+        column(rows, failure),
+        column(rows, reason),
+        column(rows, entity),
     ]
 }
 
 /// The columns of messages on their way, as `queue::send` takes them.
-pub(crate) fn send_parameters(messages: &[&Outgoing]) -> Vec<Parameter> {
-    fn column<T>(messages: &[&Outgoing], of: impl Fn(&Outgoing) -> T) -> Parameter
-    where
-        Vec<T>: tokio_postgres::types::ToSql + Send + Sync + 'static,
-    {
-        Box::new(messages.iter().map(|message| of(message)).collect::<Vec<T>>())
-    }
+pub(crate) fn send_parameters<'a>(messages: &[&'a Outgoing]) -> Vec<Parameter<'a>> {
+    type Message<'a> = &'a Outgoing;
+    let endpoint = |it: &Message<'a>| match &it.to {
+        Destination::Endpoint(endpoint) => Some(endpoint.as_str()),
+        Destination::Subscribers => None,
+    };
     vec![
-        column(messages, |it| match &it.to {
-            Destination::Endpoint(endpoint) => Some(endpoint.clone()),
-            Destination::Subscribers => None,
-        }),
-        column(messages, |it| row::span_ms(it.delay)),
-        column(messages, |it| it.envelope.text(PARTITION_KEY).map(str::to_owned)),
-        column(messages, |it| it.envelope.id.clone()),
-        column(messages, |it| it.envelope.source.clone()),
-        column(messages, |it| it.envelope.kind.clone()),
-        column(messages, |it| it.envelope.subject.clone()),
-        column(messages, |it| it.envelope.time.map(row::write_time)),
-        column(messages, |it| it.envelope.content_type.clone()),
-        column(messages, |it| it.envelope.schema.clone()),
-        column(messages, |it| row::write_extensions(&it.envelope)),
-        column(messages, |it| it.envelope.data.to_vec()),
+        column(messages, endpoint),
+        column(messages, |it: &Message<'a>| Some(row::span_ms(it.delay))),
+        column(messages, |it: &Message<'a>| it.envelope.text(PARTITION_KEY)),
+        column(messages, |it: &Message<'a>| Some(it.envelope.id.as_str())),
+        column(messages, |it: &Message<'a>| Some(it.envelope.source.as_str())),
+        column(messages, |it: &Message<'a>| Some(it.envelope.kind.as_str())),
+        column(messages, |it: &Message<'a>| it.envelope.subject.as_deref()),
+        column(messages, |it: &Message<'a>| it.envelope.time.map(row::write_time)),
+        column(messages, |it: &Message<'a>| it.envelope.content_type.as_deref()),
+        column(messages, |it: &Message<'a>| it.envelope.schema.as_deref()),
+        column(messages, |it: &Message<'a>| row::write_extensions(&it.envelope)),
+        column(messages, |it: &Message<'a>| Some(&*it.envelope.data)),
     ]
 }

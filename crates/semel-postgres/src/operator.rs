@@ -15,7 +15,7 @@ impl Operator for Postgres {
     async fn inspect(&self) -> Result<Report, StoreError> {
         let schema = &self.place.schema;
         let now = || vec![self.place.now()];
-        let ask = |sql: String, parameters: Vec<Parameter>| Ask { sql, parameters };
+        let ask = |sql: String, parameters: Vec<Parameter<'static>>| Ask { sql, parameters };
         let count = |table: &str| {
             let sql = format!("SELECT endpoint, count(*) FROM {schema}.{table} GROUP BY endpoint");
             ask(sql, Vec::new())
@@ -59,7 +59,7 @@ impl Operator for Postgres {
             self.dead_letters_sql()
         );
         let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-        let parameters: Vec<Parameter> =
+        let parameters: Vec<Parameter<'_>> =
             vec![Box::new(filter.after), Box::new(filter.endpoint.clone()), Box::new(limit)];
         let answers = self.look("list dead letters", &[Ask { sql, parameters }]).await?;
         Ok(answers.iter().flatten().map(read_dead_letter).collect())
@@ -77,7 +77,7 @@ impl Postgres {
     async fn look(
         &self,
         operation: &'static str,
-        asks: &[Ask],
+        asks: &[Ask<'_>],
     ) -> Result<Vec<Vec<Row>>, StoreError> {
         // One moment for all of it.
         let looked = self.place.server.transact(operation, Kind::Moment, "", asks).await;

@@ -323,7 +323,7 @@ impl InTransaction {
         };
         let changes = [inbox];
         let group = Group::of(std::iter::once((0, &changes[..])));
-        let mut asks: Vec<Ask> = group
+        let mut asks: Vec<Ask<'_>> = group
             .parts(&place.schema, Mode::Tell, &|| place.now())
             .into_iter()
             .map(|part| part.ask)
@@ -332,7 +332,7 @@ impl InTransaction {
             "SELECT state FROM {}.entity WHERE endpoint = $1 AND entity_id = $2 FOR UPDATE",
             place.schema
         );
-        let parameters: Vec<session::Parameter> =
+        let parameters: Vec<session::Parameter<'_>> =
             vec![Box::new(work.endpoint.to_owned()), Box::new(work.entity.replace('\0', ""))];
         asks.push(Ask { sql, parameters });
         let begin = format!("{BEGIN}; SELECT nextval('{}.item_version')", place.schema);
@@ -417,7 +417,7 @@ impl InTransaction {
         }
         let group = Group::of(std::iter::once((0, &changes[..])));
         let parts = group.parts(&place.schema, Mode::Require, &|| place.now());
-        let (asks, brings): (Vec<Ask>, Vec<Brings>) =
+        let (asks, brings): (Vec<Ask<'_>>, Vec<Brings>) =
             parts.into_iter().map(|part| (part.ask, part.brings)).unzip();
         let talk = match client.object() {
             Ok(object) => session::talk(object, PLANS, &asks, "COMMIT"),
@@ -474,7 +474,7 @@ impl InTransaction {
         &self,
         client: &Client,
         begin: &str,
-        asks: &[Ask],
+        asks: &[Ask<'_>],
         end: &str,
     ) -> Result<session::Answers, Fault> {
         let place = self.place();

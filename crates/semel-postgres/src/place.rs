@@ -22,7 +22,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// The time as a parameter: null for the server's.
-    pub(crate) fn now(&self) -> Parameter {
+    pub(crate) fn now(&self) -> Parameter<'static> {
         Box::new(self.clock.as_ref().map(|clock| row::write_time(clock.now())))
     }
 

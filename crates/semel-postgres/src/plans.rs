@@ -47,13 +47,19 @@ fn statements() -> Vec<(String, String)> {
     all
 }
 
-#[tokio::test]
-async fn every_statement_goes_by_an_index_on_empty_tables_and_on_full_ones() {
+/// Fresh tables.
+async fn tables(schema: &str) -> tokio_postgres::Client {
     let address = semel_servers::address(semel_servers::Kind::Postgres).unwrap();
     let (client, connection) = tokio_postgres::connect(&address, NoTls).await.unwrap();
     tokio::spawn(connection);
-    client.batch_execute("DROP SCHEMA IF EXISTS plans CASCADE").await.unwrap();
-    client.batch_execute(&crate::tables_sql("plans")).await.unwrap();
+    client.batch_execute(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await.unwrap();
+    client.batch_execute(&crate::tables_sql(schema)).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn every_statement_goes_by_an_index_on_empty_tables_and_on_full_ones() {
+    let client = tables("plans").await;
     // What the planner believes is worst right after a table was emptied.
     client.batch_execute("VACUUM ANALYZE plans.queue, plans.entity, plans.inbox").await.unwrap();
     client
@@ -71,12 +77,86 @@ async fn every_statement_goes_by_an_index_on_empty_tables_and_on_full_ones() {
     }
 }
 
+/// How many pages a receive of up to ten messages looks at, and how many messages it takes.
+async fn pages_of_a_receive(client: &tokio_postgres::Client, schema: &str) -> (u64, u64) {
+    let begin = format!("BEGIN; {PLANS}; SET LOCAL plan_cache_mode = force_generic_plan");
+    client.batch_execute(&begin).await.unwrap();
+    let arguments = "'hot', NULL, 10, 1, 30000, ''";
+    let how = "ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF";
+    let plan = explain_with(client, &queue::receive(schema), how, arguments).await;
+    client.batch_execute("ROLLBACK").await.unwrap();
+    let after = |text: &str, words: &str| -> u64 {
+        let (_, rest) = text.split_once(words).unwrap_or_default();
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_default()
+    };
+    let of_all = plan.lines().find(|line| line.contains("Buffers:")).unwrap();
+    let (_, update) = plan.split_once("Update on queue").unwrap();
+    let (_, tuples) = update.split_once("Tid Scan").unwrap();
+    (after(of_all, "hit=") + after(of_all, "read="), after(tuples, "rows="))
+}
+
+/// Puts `count` messages of one key into the queue, and ten of no key behind them.
+async fn fill(client: &tokio_postgres::Client, schema: &str, count: u32, due_at: &str) {
+    let columns = "endpoint, due_at, queued_at, partition_key, message_id, source, type, data";
+    let insert = |key: &str, due_at: &str, count: u32| {
+        format!(
+            "INSERT INTO {schema}.queue ({columns}) SELECT 'hot', {due_at}, now(), {key}, n, '/', \
+             't', '' FROM generate_series(1, {count}) AS n;"
+        )
+    };
+    let sql = format!(
+        "TRUNCATE {schema}.queue; {}{}ANALYZE {schema}.queue",
+        insert("'key'", due_at, count),
+        insert("NULL", "NULL", 10),
+    );
+    client.batch_execute(&sql).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_behind_one_key_is_not_looked_through() {
+    let schema = "hot_key";
+    let client = tables(schema).await;
+    let hold_first = format!(
+        "UPDATE {schema}.queue SET receipt = 7, leased_until = now() + interval '1 hour' \
+         WHERE position = (SELECT min(position) FROM {schema}.queue)"
+    );
+    for due_at in ["NULL", "now() - interval '1 second'", "now() + interval '1 hour'"] {
+        for is_held in [false, true] {
+            let mut pages = Vec::new();
+            for count in [200, 20_000] {
+                fill(&client, schema, count, due_at).await;
+                if is_held {
+                    client.batch_execute(&hold_first).await.unwrap();
+                }
+                // Takes the marks of what is dead out of the way, as the second look would.
+                pages_of_a_receive(&client, schema).await;
+                let (seen, taken) = pages_of_a_receive(&client, schema).await;
+                assert_eq!(taken, 10, "{count} messages, due at {due_at}, held: {is_held}");
+                pages.push(seen);
+            }
+            let [few, many] = pages[..] else { panic!("two counts") };
+            // A deeper index costs a page more for each probe.
+            assert!(many <= 2 * few, "due at {due_at}, held: {is_held}: {few}, then {many} pages");
+        }
+    }
+}
+
 /// The plan that a statement has for any parameters.
 async fn explain(client: &tokio_postgres::Client, sql: &str) -> String {
     let parameters = client.prepare(sql).await.unwrap().params().len();
     let nulls = vec!["NULL"; parameters].join(", ");
+    explain_with(client, sql, "COSTS OFF", &nulls).await
+}
+
+async fn explain_with(
+    client: &tokio_postgres::Client,
+    sql: &str,
+    how: &str,
+    arguments: &str,
+) -> String {
     client.batch_execute(&format!("PREPARE statement AS {sql}")).await.unwrap();
-    let explained = format!("EXPLAIN (COSTS OFF) EXECUTE statement({nulls})");
+    let explained = format!("EXPLAIN ({how}) EXECUTE statement({arguments})");
     let messages = client.simple_query(&explained).await.unwrap();
     client.batch_execute("DEALLOCATE statement").await.unwrap();
     let lines = messages.iter().filter_map(|message| match message {

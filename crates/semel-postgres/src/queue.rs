@@ -10,7 +10,7 @@ pub(crate) const ENVELOPE: &str =
     "message_id, source, type, subject, sent_at, content_type, schema, extensions, data";
 
 /// What a receipt of ours points at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Held {
     /// A message in the queue, and the delivery under which it is held.
     Queued { position: i64, receipt: i64 },
@@ -58,12 +58,13 @@ const FAILURES: &str = "CASE WHEN jsonb_typeof(failures) <> 'array' THEN jsonb_b
     ELSE coalesce(failures, '[]') END || jsonb_build_array(failure::jsonb)";
 
 /// From when on a message can be received that shall wait `after` milliseconds.
-const DUE: &str = "CASE WHEN after = 0 THEN NULL ELSE now + after * interval '1 millisecond' END";
+const DUE: &str =
+    "CASE WHEN coalesce(after, 0) = 0 THEN NULL ELSE now + after * interval '1 millisecond' END";
 
 /// The statement of one deed: after `WITH`, and with what it did as `done (at)`.
 pub(crate) fn deed(schema: &str, deed: Deed) -> String {
-    let wanted = "wanted AS MATERIALIZED (SELECT *, \
-        coalesce($7::timestamptz, clock_timestamp()) AS now FROM unnest($1::bigint[], \
+    let wanted = "wanted AS (SELECT *, \
+        coalesce($7::timestamptz, statement_timestamp()) AS now FROM unnest($1::bigint[], \
         $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[]) WITH ORDINALITY \
         AS w (number, proof, after, failure, reason, entity, at))";
     let is_held = "position = number AND receipt = proof";
@@ -77,7 +78,7 @@ pub(crate) fn deed(schema: &str, deed: Deed) -> String {
         // goes back to its place.
         Deed::GiveBack => format!(
             "done AS (UPDATE {schema}.queue SET receipt = NULL, leased_until = NULL, \
-             due_at = CASE WHEN after = 0 THEN due_at ELSE {DUE} END, \
+             due_at = CASE WHEN coalesce(after, 0) = 0 THEN due_at ELSE {DUE} END, \
              deliveries = CASE WHEN failure IS NULL THEN greatest(deliveries - 1, 0) \
              ELSE deliveries END, \
              failure_count = failure_count + (failure IS NOT NULL)::integer, \
@@ -112,8 +113,8 @@ pub(crate) fn deed(schema: &str, deed: Deed) -> String {
 /// Queues messages, those without endpoint for each subscriber, and returns who got some.
 pub(crate) fn send(schema: &str) -> String {
     format!(
-        "WITH wanted AS MATERIALIZED (SELECT *, \
-         coalesce($13::timestamptz, clock_timestamp()) AS now FROM unnest($1::text[], \
+        "WITH wanted AS (SELECT *, \
+         coalesce($13::timestamptz, statement_timestamp()) AS now FROM unnest($1::text[], \
          $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], \
          $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::bytea[]) WITH ORDINALITY \
          AS w (endpoint, after, partition_key, message_id, source, type, subject, sent_at, \
@@ -128,50 +129,85 @@ pub(crate) fn send(schema: &str) -> String {
     )
 }
 
-/// Takes up to `$3` messages of the endpoint `$1` under the receipt `$4` for `$5` milliseconds.
+/// The column of a receive that says where to look next.
+pub(crate) const NEXT_KEY: usize = 13;
+/// How many partition keys one receive looks at.
+const KEYS_MAX: usize = 1_000;
+/// How many messages of one partition key it takes.
+const OF_KEY_MAX: usize = 100;
+
+/// Takes up to `$3` messages of the endpoint `$1` under the receipt `$4` for `$5` milliseconds. The
+/// last column says from which partition key on to look next; null where all were looked at.
 ///
-/// A message with a partition key is taken only with all those before it of its key. The count
-/// decides: a message that another took, locked or removed meanwhile still counts.
+/// A message with a partition key is taken only with all those before it of its key. Its place
+/// decides: a message that another took, locked or removed meanwhile still counts. Keys are looked
+/// at from `$6` on, a bounded number of them, and of each whose first message is not free, that one:
+/// so what waits behind one key costs nothing.
 pub(crate) fn receive(schema: &str) -> String {
-    let free = |of: &str| {
-        format!(
-            "({of}.receipt IS NULL OR {of}.leased_until <= (SELECT now FROM moment)) \
-             AND ({of}.due_at IS NULL OR {of}.due_at <= (SELECT now FROM moment))"
-        )
-    };
-    let candidate = format!(
-        "SELECT position, partition_key FROM {schema}.queue AS one WHERE endpoint = $1 AND {} \
-         AND (partition_key IS NULL OR NOT EXISTS (SELECT FROM {schema}.queue AS earlier \
-         WHERE earlier.endpoint = $1 AND earlier.partition_key = one.partition_key \
-         AND earlier.position < one.position AND NOT ({})))",
-        free("one"),
-        free("earlier")
+    let free = "(one.receipt IS NULL OR one.leased_until <= (SELECT now FROM moment)) \
+         AND (one.due_at IS NULL OR one.due_at <= (SELECT now FROM moment))";
+    let queue = format!("{schema}.queue AS one");
+    // Ranges of one value: by an equality, the server may choose the index of all positions, and
+    // filter.
+    let loose = format!(
+        "SELECT ctid FROM {queue} WHERE endpoint >= $1 AND endpoint <= $1 \
+         AND partition_key IS NULL AND {free} AND due_at"
     );
+    let keyed = format!("FROM {queue} WHERE endpoint = $1 AND partition_key");
+    let of_key = format!("{keyed} >= k AND partition_key <= k");
+    let in_order = "ORDER BY partition_key, position LIMIT";
     format!(
-        "WITH moment AS MATERIALIZED (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now), \
-         waiting AS MATERIALIZED ({candidate} AND due_at IS NOT NULL \
-         ORDER BY due_at, position LIMIT $3 FOR UPDATE SKIP LOCKED), \
-         ready AS MATERIALIZED ({candidate} AND due_at IS NULL \
-         ORDER BY position LIMIT $3 - (SELECT count(*) FROM waiting) FOR UPDATE SKIP LOCKED), \
-         ranked AS (SELECT position, partition_key, \
-         row_number() OVER (PARTITION BY partition_key ORDER BY position) AS rank \
-         FROM (SELECT * FROM waiting UNION ALL SELECT * FROM ready) AS candidate), \
-         taken AS (SELECT position FROM ranked WHERE partition_key IS NULL OR rank = 1 + \
-         (SELECT count(*) FROM {schema}.queue AS earlier WHERE earlier.endpoint = $1 \
-         AND earlier.partition_key = ranked.partition_key AND earlier.position < ranked.position)) \
-         UPDATE {schema}.queue SET receipt = $4, deliveries = deliveries + 1, \
+        "WITH RECURSIVE moment AS MATERIALIZED \
+         (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now), \
+         waiting AS MATERIALIZED ({loose} IS NOT NULL \
+         ORDER BY endpoint, due_at, position LIMIT $3 FOR UPDATE SKIP LOCKED), \
+         ready AS MATERIALIZED ({loose} IS NULL \
+         ORDER BY endpoint, position LIMIT $3 - (SELECT count(*) FROM waiting) FOR UPDATE SKIP LOCKED), \
+         loose AS (SELECT * FROM waiting UNION ALL SELECT * FROM ready), \
+         key (k, number) AS ((SELECT partition_key, 1 {keyed} >= $6 ORDER BY partition_key LIMIT 1) \
+         UNION ALL SELECT (SELECT partition_key {keyed} > k ORDER BY partition_key LIMIT 1), \
+         number + 1 FROM key WHERE k IS NOT NULL AND number <= {KEYS_MAX}), \
+         share (most) AS MATERIALIZED (SELECT $3::bigint - \
+         least((SELECT count(*) FROM loose), ($3::bigint + ($4::bigint & 1)) / 2)), \
+         found AS MATERIALIZED (SELECT k, behind.position, behind.place FROM key, \
+         LATERAL (SELECT position, {free} AS is_free {of_key} {in_order} 1) AS head, \
+         LATERAL (SELECT position, row_number() OVER before AS place, \
+         bool_and(is_free) OVER before AS is_free FROM (SELECT position, {free} AS is_free {of_key} \
+         AND position >= head.position {in_order} {OF_KEY_MAX}) AS one \
+         WINDOW before AS (ORDER BY position)) AS behind \
+         WHERE number <= {KEYS_MAX} AND head.is_free AND behind.is_free \
+         LIMIT (SELECT most FROM share)), \
+         locked AS MATERIALIZED (SELECT one.ctid, k, one.position, place FROM found \
+         JOIN {queue} ON one.position = found.position WHERE {free} \
+         FOR UPDATE OF one SKIP LOCKED), \
+         ranked AS (SELECT ctid, place, \
+         row_number() OVER (PARTITION BY k ORDER BY position) AS rank FROM locked), \
+         ordered AS MATERIALIZED (SELECT ctid FROM ranked WHERE rank = place), \
+         done AS (UPDATE {schema}.queue SET receipt = $4, deliveries = deliveries + 1, \
          leased_until = (SELECT now FROM moment) + $5::bigint * interval '1 millisecond' \
-         FROM taken WHERE queue.position = taken.position \
-         RETURNING queue.position, deliveries, failure_count, failures, {ENVELOPE}"
+         WHERE ctid = ANY (ARRAY(SELECT ctid FROM ordered UNION ALL (SELECT ctid FROM loose \
+         LIMIT $3 - (SELECT count(*) FROM ordered)))) \
+         RETURNING position, deliveries, failure_count, failures, {ENVELOPE}), \
+         onward (next) AS (SELECT CASE WHEN (SELECT count(*) FROM found) < (SELECT most FROM share) \
+         THEN (SELECT k FROM key WHERE number > {KEYS_MAX}) \
+         ELSE (SELECT max(k) FROM found) || E'\\x01' END) \
+         SELECT done.*, next FROM onward LEFT JOIN done ON true"
     )
 }
 
 /// How many milliseconds it takes until the next message of `$1` has waited long enough.
 pub(crate) fn next_due(schema: &str) -> String {
+    let next = |keyed: &str| {
+        format!(
+            "(SELECT due_at FROM {schema}.queue, moment WHERE endpoint = $1 AND due_at > now \
+             AND partition_key {keyed} ORDER BY due_at LIMIT 1)"
+        )
+    };
     format!(
-        "SELECT ceil(extract(epoch FROM due_at - coalesce($2::timestamptz, clock_timestamp())) \
-         * 1000)::bigint FROM {schema}.queue WHERE endpoint = $1 AND due_at IS NOT NULL \
-         AND receipt IS NULL ORDER BY due_at LIMIT 1"
+        "WITH moment AS (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) \
+         SELECT ceil(extract(epoch FROM least({}, {}) - now) * 1000)::bigint FROM moment",
+        next("IS NULL"),
+        next("IS NOT NULL")
     )
 }
 

@@ -50,7 +50,7 @@ pub(crate) async fn serve(place: Arc<Place>, mut requests: Requests<Vec<ItemKey>
 }
 
 /// Reads in one statement, so that nothing is older than anything else.
-async fn read(place: &Place, keys: &[&ItemKey]) -> Result<Vec<Option<Item>>, Fault> {
+async fn read<'a>(place: &Place, keys: &[&'a ItemKey]) -> Result<Vec<Option<Item>>, Fault> {
     let mut items: Vec<Option<Item>> = keys.iter().map(|_| None).collect();
     let mut spaces: BTreeMap<Space, Vec<usize>> = BTreeMap::new();
     for (at, key) in keys.iter().enumerate() {
@@ -74,12 +74,12 @@ async fn read(place: &Place, keys: &[&ItemKey]) -> Result<Vec<Option<Item>>, Fau
             place.schema
         ));
         // No item has a NUL in its key: such a one is looked for in vain.
-        let column = |of: fn(&ItemKey) -> &String| -> Vec<Option<String>> {
-            let text = |at: &usize| Some(of(keys[*at]).clone()).filter(|it| !it.contains('\0'));
-            places.iter().map(text).collect()
-        };
-        ask.parameters.push(Box::new(column(|key| &key.partition)));
-        ask.parameters.push(Box::new(column(|key| &key.key)));
+        let keys = || places.iter().map(|at| keys[*at]);
+        let clean = |text: &'a String| Some(text.as_str()).filter(|text| !text.contains('\0'));
+        let partitions: Vec<_> = keys().map(|key| clean(&key.partition)).collect();
+        let names: Vec<_> = keys().map(|key| clean(&key.key)).collect();
+        ask.parameters.push(Box::new(partitions));
+        ask.parameters.push(Box::new(names));
     }
     let answers = place.server.transact("read", Kind::Look, "", &[ask]).await?;
     for found in answers.rows.iter().flatten() {

@@ -9,7 +9,7 @@ use crate::options::Tables;
 
 /// One entry for each version of the tables; the version is the position, from 1. Entries are never
 /// changed once released.
-const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// The statements that make all tables in a schema, for whoever wants to run them by hand.
 ///

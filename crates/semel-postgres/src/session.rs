@@ -14,12 +14,12 @@ use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 use crate::error::{self, Certainty, Fault};
 
 /// A value for a parameter of a statement.
-pub(crate) type Parameter = Box<dyn ToSql + Send + Sync>;
+pub(crate) type Parameter<'a> = Box<dyn ToSql + Send + Sync + 'a>;
 
 /// A statement with its parameters.
-pub(crate) struct Ask {
+pub(crate) struct Ask<'a> {
     pub(crate) sql: String,
-    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) parameters: Vec<Parameter<'a>>,
 }
 
 /// How a transaction begins and ends.
@@ -90,7 +90,7 @@ impl Server {
         operation: &'static str,
         kind: Kind,
         first: &str,
-        asks: &[Ask],
+        asks: &[Ask<'_>],
     ) -> Result<Answers, Fault> {
         let client = self.client(operation).await.map_err(surely)?;
         let begin = format!("{}; {first}", kind.begin());
@@ -154,7 +154,7 @@ pub(crate) enum Reached {
 pub(crate) async fn talk(
     client: &Object,
     begin: &str,
-    asks: &[Ask],
+    asks: &[Ask<'_>],
     end: &str,
 ) -> Result<Answers, (Reached, tokio_postgres::Error)> {
     let in_beginning = |error| (Reached::Beginning, error);

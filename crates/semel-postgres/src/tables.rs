@@ -52,17 +52,27 @@ impl Deed {
     pub(crate) const fn has_condition(self) -> bool {
         !matches!(self, Self::Upsert | Self::Delete)
     }
+
+    /// The part of its statement with one row for each row for which the condition held: `done` tells
+    /// which they were, but need not be asked for their number.
+    pub(crate) const fn counted(self) -> &'static str {
+        match self {
+            Self::Insert | Self::Absent => "made",
+            Self::Upsert | Self::Update | Self::DeleteVersion | Self::Delete => "done",
+        }
+    }
 }
 
 /// The columns `(p, k, v, keep, expected)` of the rows wanted, with their place `at` and the time.
-const WANTED: &str = "wanted AS MATERIALIZED (SELECT *, \
-    coalesce($6::timestamptz, clock_timestamp()) AS now FROM unnest($1::text[], $2::text[], \
+const WANTED: &str = "wanted AS (SELECT *, \
+    coalesce($6::timestamptz, statement_timestamp()) AS now FROM unnest($1::text[], $2::text[], \
     $3::bytea[], $4::bigint[], $5::bigint[]) WITH ORDINALITY \
     AS w (p, k, v, keep, expected, at))";
 
 /// The statement of one deed: after `WITH`, and with what it did as `done (at)`.
 ///
-/// Rows come sorted by their keys, so that transactions lock them in one order.
+/// Rows come sorted by their keys, and are worked on as they come, so that transactions lock them in
+/// one order.
 pub(crate) fn deed(schema: &str, space: Space, deed: Deed) -> String {
     let Table { name, partition, key, value } = table(space);
     let table = format!("{schema}.{name}");
@@ -70,16 +80,16 @@ pub(crate) fn deed(schema: &str, space: Space, deed: Deed) -> String {
     let expires = "now + keep * interval '1 millisecond'";
     let insert = format!(
         "INSERT INTO {table} ({partition}, {key}, {value}, version, expires_at) \
-         SELECT p, k, v, {version}, {expires} FROM wanted ORDER BY at ON CONFLICT"
+         SELECT p, k, v, {version}, {expires} FROM wanted ON CONFLICT"
     );
     let is_wanted = format!("{table}.{partition} = wanted.p AND {table}.{key} = wanted.k");
     let done = match deed {
         // An INSERT cannot name where a row came from; its key can. To check that a row is absent
         // is to make one: that waits for whoever is making one at this moment. `remove_checks`
-        // takes it away again.
+        // takes it away again. As a condition of its own, IN goes by a hash, which a join may not.
         Deed::Insert | Deed::Absent => format!(
             "made AS ({insert} DO NOTHING RETURNING {partition} AS p, {key} AS k), \
-             done AS (SELECT at FROM made JOIN wanted ON wanted.p = made.p AND wanted.k = made.k)"
+             done AS (SELECT at FROM wanted WHERE ((p, k) IN (SELECT p, k FROM made)) IS TRUE)"
         ),
         Deed::Upsert => format!(
             "done AS ({insert} ({partition}, {key}) DO UPDATE SET {value} = EXCLUDED.{value}, \

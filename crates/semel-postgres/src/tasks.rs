@@ -33,7 +33,7 @@ pub(crate) fn channel(schema: &str) -> String {
 pub(crate) async fn tell(place: Arc<Place>) {
     loop {
         let endpoints = place.bells.take_untold().await;
-        let parameters: Vec<Parameter> =
+        let parameters: Vec<Parameter<'_>> =
             vec![Box::new(channel(&place.schema)), Box::new(endpoints)];
         let sql = "SELECT pg_notify($1, endpoint) FROM unnest($2::text[]) AS endpoint".to_owned();
         let ask = [Ask { sql, parameters }];
@@ -103,7 +103,7 @@ pub(crate) async fn purge(place: Arc<Place>) {
 
 /// Whether nothing is left to drop, or it cannot be now.
 async fn purge_portion(place: &Place) -> bool {
-    let asks: Vec<Ask> = Space::ALL
+    let asks: Vec<Ask<'_>> = Space::ALL
         .into_iter()
         .map(|space| {
             let Table { name, .. } = table(space);

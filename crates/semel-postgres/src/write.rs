@@ -9,7 +9,7 @@ use semel_core::store::{Change, Trouble, Version, WriteOutcome};
 use semel_core::{Envelope, Extension, StoreError};
 
 use crate::error::{self, Certainty, Fault};
-use crate::group::{Brings, Group, Mode, Name};
+use crate::group::{Brings, Group, Mode, Names};
 use crate::lane::{Asked, Requests};
 use crate::place::Place;
 use crate::session::Kind;
@@ -30,7 +30,7 @@ pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
     pub(crate) operation: &'static str,
     /// What it names: see [`crate::group::names`].
-    pub(crate) names: BTreeSet<Name>,
+    pub(crate) names: Names,
 }
 
 type Pending = Asked<Batch, WriteOutcome>;
@@ -38,13 +38,13 @@ type Pending = Asked<Batch, WriteOutcome>;
 /// Writes until nobody can ask any more.
 pub(crate) async fn serve(place: Arc<Place>, mut requests: Requests<Batch, WriteOutcome>) {
     loop {
-        let mut names = BTreeSet::new();
+        let mut names: BTreeSet<u64> = BTreeSet::new();
         let (mut count, mut bytes) = (0, 0);
         let group = requests
             .gather(|batch| {
                 // Once one has to wait, so must those after it that name the same.
-                let is_free = batch.names.is_disjoint(&names);
-                names.extend(batch.names.iter().cloned());
+                let is_free = !batch.names.iter().any(|name| names.contains(name));
+                names.extend(&batch.names);
                 bytes += size(&batch.changes);
                 count += 1;
                 is_free && count <= GROUP_MAX && (count == 1 || bytes <= GROUP_BYTES_MAX)
