@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod again;
+mod clocks;
 mod contract;
 mod cuts;
 mod disk;
