@@ -99,7 +99,7 @@ impl Drop for Daemon {
 }
 
 /// The programs that we start.
-const NAMES: [&str; 4] = ["postgres", "nats", "rabbitmq", "epmd"];
+const NAMES: [&str; 5] = ["postgres", "pgbouncer", "nats", "rabbitmq", "epmd"];
 
 /// Kills what an owner that was itself killed left running with its data in `folder`.
 pub(crate) fn kill_leftovers(folder: &Path) {
