@@ -16,6 +16,9 @@ use crate::queue::{self, Held, RECEIVE_MAX};
 use crate::session::{Ask, Kind};
 use crate::{BYTES_MAX, Postgres, row, write};
 
+/// Where no bell rings for what others queue, who waits no longer than this gets a look of its own.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 #[async_trait]
 impl Broker for Postgres {
     fn limits(&self) -> BrokerLimits {
@@ -66,10 +69,10 @@ impl Broker for Postgres {
         let deadline = Instant::now() + request.wait;
         loop {
             let rung = bell.rung();
-            // Who does not wait wants to know; who waits may trust that the bell would ring.
-            let quiet = bell.quiet_until();
-            let quiet =
-                quiet.filter(|_| !request.wait.is_zero() && self.place.bells.hears_others());
+            // Who does not wait wants to know; who waits may trust that the bell would ring, or can
+            // as well wait for the next look.
+            let patience = if self.place.bells.hears_others() { Duration::ZERO } else { PATIENCE };
+            let quiet = bell.quiet_until().filter(|_| request.wait > patience);
             let quiet_until = match quiet {
                 Some(until) => until,
                 None => {

@@ -57,6 +57,8 @@ impl<Q, A> Requests<Q, A> {
         if self.waiting.is_empty() {
             let first = self.incoming.recv().await?;
             self.waiting.push_back(first);
+            // Whoever was woken together with the first asks now, and shares the round trip.
+            tokio::task::yield_now().await;
         }
         while let Ok(next) = self.incoming.try_recv() {
             self.waiting.push_back(next);

@@ -1,9 +1,9 @@
 //! Semel's store and queue on PostgreSQL.
 //!
 //! State, inbox, outbox and queue lie in one schema, so that receiving a message, changing the state
-//! and sending further messages are one transaction. One task commits whatever was asked meanwhile
-//! as one transaction (group commit), with one statement for each kind of change; each request in it
-//! stands and falls alone.
+//! and sending further messages are one transaction. Two tasks commit whatever was asked meanwhile
+//! as one transaction each (group commit), with one statement for each kind of change; each request
+//! in it stands and falls alone.
 //!
 //! ```no_run
 //! # async fn open() -> Result<(), semel_core::StoreError> {
@@ -68,6 +68,7 @@ mod store;
 mod tables;
 mod tasks;
 mod write;
+mod writers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -75,7 +76,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use semel_core::StoreError;
-use semel_core::store::{ItemKey, Trouble, WriteOutcome};
+use semel_core::store::{ItemKey, Trouble};
 use tokio::task::JoinHandle;
 
 pub use options::{Options, Tables, Wake};
@@ -89,6 +90,7 @@ use lane::Lane;
 use options::Way;
 use place::Place;
 use session::Server;
+use writers::Writers;
 
 /// The largest item or message, in bytes.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -98,7 +100,7 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// It works inside the tokio runtime in which it was opened, and ends with it.
 pub struct Postgres {
     place: Arc<Place>,
-    writes: Lane<write::Batch, WriteOutcome>,
+    writes: Writers,
     reads: Lane<Vec<ItemKey>, read::Answer>,
     poll_every: Duration,
     /// Those that do not end by themselves.
@@ -131,16 +133,15 @@ impl Postgres {
 
         let place =
             Arc::new(Place { server, schema, clock: options.clock, bells: Bells::default() });
-        let (writes, to_write) = Lane::new();
         let (reads, to_read) = Lane::new();
-        // These two end when nobody can ask any more: what was asked is answered first.
-        tokio::spawn(write::serve(place.clone(), to_write));
+        // This one ends when nobody can ask any more: what was asked is answered first.
         tokio::spawn(read::serve(place.clone(), to_read));
         let mut tasks = vec![tokio::spawn(tasks::purge(place.clone()))];
         if options.wake == Wake::Listen {
             tasks.push(tokio::spawn(tasks::listen(place.clone(), way)));
             tasks.push(tokio::spawn(tasks::tell(place.clone())));
         }
+        let writes = Writers::start(&place);
         Ok(Self { place, writes, reads, poll_every: options.look_every, tasks })
     }
 }

@@ -87,7 +87,7 @@ impl Postgres {
             Ok(names) => names,
             Err(at) => return WriteOutcome::Conflict(vec![at]),
         };
-        match self.writes.ask(Batch { changes, operation, names }).await {
+        match self.writes.write(Batch { changes, operation, names }).await {
             Some(outcome) => outcome,
             None => WriteOutcome::Unknown(self.gone(operation)),
         }

@@ -1,4 +1,4 @@
-//! The task that writes: it commits whatever was asked meanwhile as one transaction.
+//! A task that writes: it commits whatever was asked meanwhile as one transaction.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
