@@ -70,15 +70,7 @@ pub(crate) async fn measure(folder: &Path, rate: u32, seconds: u32) -> Result<La
     drop(stop);
     host.await??;
     let times = times.lock().unwrap_or_else(PoisonError::into_inner);
-    let ms = |quantile: f64| times.value_at_quantile(quantile) as f64 / 1_000.0;
-    Ok(Latency {
-        rate_per_second: rate,
-        messages: times.len(),
-        p50_ms: ms(0.5),
-        p99_ms: ms(0.99),
-        p999_ms: ms(0.999),
-        max_ms: times.max() as f64 / 1_000.0,
-    })
+    Ok(Latency::new(rate, &times))
 }
 
 fn host(backend: Backend, times: Arc<Mutex<Histogram<u64>>>, started: Instant) -> Host {

@@ -1,6 +1,7 @@
 //! The figures, as a table and as JSON.
 
 use comfy_table::Table;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// One contender in one round.
@@ -48,6 +49,21 @@ pub(crate) struct Latency {
     pub(crate) p999_ms: f64,
     /// The slowest.
     pub(crate) max_ms: f64,
+}
+
+impl Latency {
+    /// Reads times in microseconds.
+    pub(crate) fn new(rate_per_second: u32, times: &Histogram<u64>) -> Self {
+        let ms = |quantile: f64| times.value_at_quantile(quantile) as f64 / 1_000.0;
+        Self {
+            rate_per_second,
+            messages: times.len(),
+            p50_ms: ms(0.5),
+            p99_ms: ms(0.99),
+            p999_ms: ms(0.999),
+            max_ms: times.max() as f64 / 1_000.0,
+        }
+    }
 }
 
 /// Resident memory over time.

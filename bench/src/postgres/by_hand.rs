@@ -1,39 +1,74 @@
-//! The work done by a loop without any framework: the same tables and guarantees, one transaction a
+//! The work done by loops without any framework: the same tables and guarantees, one transaction a
 //! batch, one statement for each kind of change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use semel_servers::Postgres;
 use tokio_postgres::{Client, NoTls, Statement};
 
 use super::work::{Load, fresh, measured};
 use super::{Result, Sample};
 use crate::work::{Account, Deposit, Deposited};
 
-/// Runs the load with so many messages a transaction.
-pub(super) async fn run(
-    server: &semel_servers::Postgres,
-    load: Load,
-    batch: i64,
-) -> Result<Sample> {
+/// Runs the load with so many messages a transaction, on one connection.
+pub(super) async fn run(server: &Postgres, load: Load, batch: i64) -> Result<Sample> {
     let (schema, place) = fresh(server, load).await?;
     drop(place);
-    let (client, connection) = tokio_postgres::connect(&server.address(), NoTls).await?;
-    let connection = tokio::spawn(connection);
-    client.batch_execute(&format!("SET search_path = {schema}; SET enable_seqscan = off")).await?;
-    let mut worker = Worker { statements: Statements::prepare(&client).await?, client, batch };
+    let mut worker = Worker::connect(server, &schema, batch).await?;
     let work = async {
         while worker.step("accounts").await? + worker.step("sink").await? > 0 {}
         Ok(())
     };
-    let sample = measured(server, &schema, load, work).await;
-    connection.abort();
-    sample
+    measured(server, &schema, load, work).await
+}
+
+/// The same on two connections, one for each endpoint: neither ever waits for a row of the other.
+pub(super) async fn run_two(server: &Postgres, load: Load, batch: i64) -> Result<Sample> {
+    let (schema, place) = fresh(server, load).await?;
+    drop(place);
+    let mut accounts = Worker::connect(server, &schema, batch).await?;
+    let mut sink = Worker::connect(server, &schema, batch).await?;
+    let is_over = AtomicBool::new(false);
+    let deposit = async {
+        while accounts.step("accounts").await? > 0 {}
+        is_over.store(true, Ordering::SeqCst);
+        Ok(())
+    };
+    let note = async {
+        loop {
+            // Asked before the step: what was sent until then, the step finds.
+            let is_last = is_over.load(Ordering::SeqCst);
+            match sink.step("sink").await? {
+                0 if is_last => return Ok(()),
+                0 => tokio::time::sleep(Duration::from_millis(1)).await,
+                _ => {}
+            }
+        }
+    };
+    let work = async { tokio::try_join!(deposit, note).map(drop) };
+    measured(server, &schema, load, work).await
 }
 
 struct Worker {
     client: Client,
     statements: Statements,
     batch: i64,
+}
+
+impl Worker {
+    /// The connection ends with the worker.
+    async fn connect(server: &Postgres, schema: &str, batch: i64) -> Result<Self> {
+        let (client, connection) = tokio_postgres::connect(&server.address(), NoTls).await?;
+        tokio::spawn(connection);
+        let settings = format!(
+            "SET search_path = {schema}; SET enable_seqscan = off; SET enable_hashjoin = off; \
+             SET enable_mergejoin = off"
+        );
+        client.batch_execute(&settings).await?;
+        Ok(Self { statements: Statements::prepare(&client).await?, client, batch })
+    }
 }
 
 struct Statements {
@@ -64,8 +99,10 @@ impl Statements {
                 .await?,
             load: client
                 .prepare(
-                    "SELECT entity_id, state FROM entity WHERE endpoint = $1 \
-                     AND entity_id = ANY ($2) ORDER BY entity_id FOR UPDATE",
+                    // With `= ANY`, the server may compare every key to every entity.
+                    "SELECT entity_id, state FROM unnest($2::text[]) AS u (e), \
+                     LATERAL (SELECT entity_id, state FROM entity \
+                     WHERE endpoint = $1 AND entity_id = e FOR UPDATE) AS l",
                 )
                 .await?,
             save: client

@@ -9,6 +9,7 @@ use semel::postgres::{Options, Postgres};
 use semel::{Context, Message as _};
 
 use super::Sample;
+use super::cpu::Cpu;
 use crate::Result;
 use crate::work::{Account, Deposit, Deposited};
 
@@ -35,29 +36,44 @@ pub(crate) async fn fresh(
     server: &semel_servers::Postgres,
     load: Load,
 ) -> Result<(String, Arc<Postgres>)> {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    let schema = format!("bench_{}", since.as_millis());
-    let options = Options { schema: schema.clone(), ..Options::default() };
-    let place = Arc::new(Postgres::connect_with(&server.address(), options).await?);
+    let (schema, place) = place(server).await?;
     let numbers: Vec<usize> = (0..load.messages)
         .flat_map(|number| std::iter::repeat_n(number, if number % TWICE == 0 { 2 } else { 1 }))
         .collect();
     for numbers in numbers.chunks(2_000) {
         let messages = numbers.iter().map(|number| outgoing(*number, load.accounts));
-        for sent in place.send(messages.collect::<Result<_>>()?).await {
-            match sent {
-                SendOutcome::Sent => {}
-                SendOutcome::Refused(error) | SendOutcome::Unknown(error) => {
-                    return Err(error.into());
-                }
-            }
-        }
+        sent(&place, messages.collect::<Result<_>>()?).await?;
     }
     server.run("CHECKPOINT")?;
     Ok((schema, place))
 }
 
-fn outgoing(number: usize, accounts: usize) -> Result<Outgoing> {
+/// Options with a schema that no other contender has.
+pub(super) fn options() -> Result<Options> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(Options { schema: format!("bench_{}", since.as_millis()), ..Options::default() })
+}
+
+/// A fresh schema.
+pub(super) async fn place(server: &semel_servers::Postgres) -> Result<(String, Arc<Postgres>)> {
+    let options = options()?;
+    let schema = options.schema.clone();
+    Ok((schema, Arc::new(Postgres::connect_with(&server.address(), options).await?)))
+}
+
+/// Sends, and fails unless all were sent.
+pub(super) async fn sent(place: &Postgres, messages: Vec<Outgoing>) -> Result<()> {
+    for sent in place.send(messages).await {
+        match sent {
+            SendOutcome::Sent => {}
+            SendOutcome::Refused(error) | SendOutcome::Unknown(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A deposit under a number.
+pub(super) fn outgoing(number: usize, accounts: usize) -> Result<Outgoing> {
     let deposit = Deposit { account: format!("account-{}", number % accounts), pence: 5 };
     let data = serde_json::to_vec(&deposit)?;
     // Random-looking ids, as they are in production: they touch the inbox all over.
@@ -85,42 +101,22 @@ pub(crate) async fn measured<F: Future<Output = Result<()>>>(
         Ok(server.run(sql)?.parse()?)
     };
     let (log_before, commits_before) = (log(server)?, commits(server)?);
-    let cpu_before = cpu_ticks()?;
+    let cpu_before = Cpu::now(server)?;
     let started = Instant::now();
     work.await?;
     let seconds = started.elapsed().as_secs_f64();
-    let cpu = (cpu_ticks()? - cpu_before) / TICKS_PER_SECOND;
+    let cpu = Cpu::now(server)?.since(cpu_before);
     let statements: f64 = server.run("SELECT sum(calls) FROM pg_stat_statements")?.parse()?;
     let sample = Sample {
         deposits_per_second: load.messages as f64 / seconds,
         statements_per_deposit: statements / load.messages as f64,
         commits_per_deposit: (commits(server)? - commits_before) / load.messages as f64,
-        cpu_micros_per_deposit: cpu * 1e6 / load.messages as f64,
+        cpu_micros_per_deposit: cpu.worker_seconds * 1e6 / load.messages as f64,
+        server_cpu_micros_per_deposit: cpu.server_seconds * 1e6 / load.messages as f64,
         log_bytes_per_deposit: (log(server)? - log_before) / load.messages as f64,
     };
     check_books(server, schema, load)?;
     Ok(sample)
-}
-
-/// What Linux counts processor time in, everywhere by now.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Processor time of this process and of every process of PostgreSQL, ended ones included.
-fn cpu_ticks() -> Result<f64> {
-    let own = std::process::id().to_string();
-    let mut ticks = 0.0;
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let name = entry.file_name();
-        let Some(process) = name.to_str().filter(|it| it.parse::<u32>().is_ok()) else { continue };
-        // It may have ended meanwhile.
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { continue };
-        let Some((program, figures)) = stat.rsplit_once(") ") else { continue };
-        if process == own || program.contains("(postgres") {
-            let figures = figures.split(' ').skip(11).take(2);
-            ticks += figures.filter_map(|it| it.parse::<f64>().ok()).sum::<f64>();
-        }
-    }
-    Ok(ticks)
 }
 
 fn check_books(server: &semel_servers::Postgres, schema: &str, load: Load) -> Result<()> {
