@@ -183,6 +183,11 @@ fn judge(code: Option<&SqlState>) -> (Trouble, &'static str) {
             "Another transaction holds rows of these items: look for an open one in \
              `pg_stat_activity`.",
         ),
+        (_, &SqlState::INVALID_SQL_STATEMENT_NAME | &SqlState::DUPLICATE_PSTATEMENT) => (
+            Trouble::Broken,
+            "A pooler hands sessions on: use pgbouncer 1.21 or newer with \
+             `max_prepared_statements` above zero, or its session mode.",
+        ),
         (_, &SqlState::INSUFFICIENT_PRIVILEGE) => (
             Trouble::Broken,
             "Grant this role the use of Semel's tables: see `semel_postgres::grant_sql`.",
@@ -225,6 +230,14 @@ mod tests {
         }
         assert_eq!(judge(Some(&SqlState::DISK_FULL)).0, Trouble::Full);
         assert_eq!(judge(None).0, Trouble::Unavailable);
+    }
+
+    #[test]
+    fn statements_that_a_pooler_lost_point_to_the_pooler() {
+        for code in ["26000", "42P05"] {
+            let (trouble, help) = judge(Some(&SqlState::from_code(code)));
+            assert!(trouble == Trouble::Broken && help.contains("pgbouncer"), "{code}: {help}");
+        }
     }
 
     #[test]

@@ -180,8 +180,3 @@ fn pool(way: &Way, options: &Options) -> Result<Pool, StoreError> {
             error::new(&way.place, Trouble::Broken, "connect", failed.to_string(), help)
         })
 }
-
-// The code on the page is compiled, so that it stays true.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/postgres.md")]
-struct Page;

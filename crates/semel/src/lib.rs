@@ -48,3 +48,8 @@ mod records {
     #[doc = include_str!("../../../docs/decisions/0002-a-handler-is-a-plain-function.md")]
     struct Handler;
 }
+
+// So is the code on the page about PostgreSQL.
+#[cfg(all(doctest, feature = "postgres"))]
+#[doc = include_str!("../../../docs/postgres.md")]
+struct OnPostgres;
