@@ -81,7 +81,7 @@
 //! | `$JS.API.STREAM.CREATE.S`, `$JS.API.CONSUMER.DURABLE.CREATE.S.workers` | making what is missing; not needed where all is made by hand |
 //! | `$JS.API.STREAM.MSG.GET.S`, `$JS.API.STREAM.MSG.DELETE.S` | reading and removing messages and records |
 //! | `$JS.API.CONSUMER.INFO.S.workers`, `$JS.API.CONSUMER.MSG.NEXT.S.workers`, `$JS.ACK.S.>`, `$JS.API.CONSUMER.DELETE.S.workers` | receiving; the last, after a cut, for a consumer that forgot messages |
-//! | `$JS.API.STREAM.NAMES`, `$JS.API.CONSUMER.CREATE.P_state`, `$JS.API.CONSUMER.MSG.NEXT.P_state.*`, `$JS.API.CONSUMER.DELETE.P_state.*` | inspecting, dead letters, the sweep of a registration, and the server's time |
+//! | `$JS.API.STREAM.NAMES`, `$JS.API.CONSUMER.CREATE.P_state`, `$JS.API.CONSUMER.MSG.NEXT.P_state.*`, `$JS.API.CONSUMER.DELETE.P_state.*` | inspecting, dead letters, and the sweep of a registration |
 //!
 //! A server does not answer what it forbids; the error then quotes its complaint.
 //!
@@ -105,8 +105,8 @@
 //! - A copy for each subscriber is a publish of its own. Where one of them is not confirmed, the
 //!   send is unknown, and is sent again to all.
 //! - A request that was cut may land late: a lost publish is unknown, and may be there twice.
-//! - Leases and delays are counted by the server's clock, which a worker asks for when it connects
-//!   and once a minute; its own may show anything. In a cluster the servers' clocks have to agree.
+//! - Leases and delays are counted by the server's clock, and looked at by the workers' clocks as
+//!   well: a worker whose clock is behind takes a message that much later.
 //! - The records of all endpoints of a place share one stream. Where its leader is the bottleneck,
 //!   use several prefixes.
 //! - The consumer walks over all messages in work, delayed and dead whenever a timer ends: many
@@ -123,7 +123,6 @@
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 mod broker;
-mod clock;
 mod connect;
 mod error;
 mod message;
@@ -147,10 +146,9 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use semel_core::StoreError;
 use semel_core::store::Trouble;
+use semel_core::{StoreError, SystemClock};
 
-use clock::ServersClock;
 use message::HEADER_BYTES_MAX;
 use names::Names;
 use topology::Queue;
@@ -169,7 +167,7 @@ pub struct Nats {
     options: Options,
     /// How the place is called in errors and messages, without secrets.
     place: String,
-    clock: ServersClock,
+    clock: SystemClock,
     /// The queues that are known to be there.
     known: Mutex<HashMap<String, Arc<Queue>>>,
     /// Settled messages that are still to be removed: stream, sequence, and revision of the record.
@@ -200,14 +198,13 @@ impl Nats {
             names,
             options,
             place,
-            clock: ServersClock::default(),
+            clock: SystemClock,
             known,
             unfinished,
             tops: Tops::default(),
             registry_seen: AtomicU64::new(0),
         };
         nats.ensure_state().await?;
-        nats.set_clock().await.map_err(|failed| nats.failed("ask for the time", failed))?;
         Ok(nats)
     }
 

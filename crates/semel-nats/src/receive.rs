@@ -80,11 +80,6 @@ impl Nats {
         let max = request.max.min(RECEIVE_MAX);
         let start = Instant::now();
         self.check_consumer(queue).await?;
-        if let Err(failed) = self.set_clock().await {
-            // What we know of it is good for longer; and what is wrong will show.
-            let error = self.failed("ask for the time", failed);
-            tracing::warn!(%error, "the server's clock is not known anew");
-        }
         if queue.is_suspect.swap(false, Ordering::Relaxed) {
             self.quarantine(queue).await.map_err(|failed| {
                 queue.is_suspect.store(true, Ordering::Relaxed);

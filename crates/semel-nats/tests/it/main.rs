@@ -4,7 +4,6 @@
 mod proxy;
 mod rig;
 
-mod clocks;
 mod cluster;
 mod contract;
 mod cuts;
