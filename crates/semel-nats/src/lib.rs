@@ -81,7 +81,7 @@
 //! | `$JS.API.STREAM.CREATE.S`, `$JS.API.CONSUMER.DURABLE.CREATE.S.workers` | making what is missing; not needed where all is made by hand |
 //! | `$JS.API.STREAM.MSG.GET.S`, `$JS.API.STREAM.MSG.DELETE.S` | reading and removing messages and records |
 //! | `$JS.API.CONSUMER.INFO.S.workers`, `$JS.API.CONSUMER.MSG.NEXT.S.workers`, `$JS.ACK.S.>`, `$JS.API.CONSUMER.DELETE.S.workers` | receiving; the last, after a cut, for a consumer that forgot messages |
-//! | `$JS.API.STREAM.NAMES`, `$JS.API.CONSUMER.CREATE.P_state`, `$JS.API.CONSUMER.MSG.NEXT.P_state.*`, `$JS.API.CONSUMER.DELETE.P_state.*` | inspecting, dead letters, and the sweep of a registration |
+//! | `$JS.API.STREAM.NAMES`, `$JS.API.CONSUMER.CREATE.P_state`, `$JS.API.CONSUMER.MSG.NEXT.P_state.*`, `$JS.API.CONSUMER.DELETE.P_state.*` | the server's time, inspecting, dead letters, and the sweep of a registration |
 //!
 //! A server does not answer what it forbids; the error then quotes its complaint.
 //!
@@ -105,8 +105,9 @@
 //! - A copy for each subscriber is a publish of its own. Where one of them is not confirmed, the
 //!   send is unknown, and is sent again to all.
 //! - A request that was cut may land late: a lost publish is unknown, and may be there twice.
-//! - Leases and delays are counted by the server's clock, and looked at by the workers' clocks as
-//!   well: a worker whose clock is behind takes a message that much later.
+//! - Leases and delays go by the server's clock: each handle asks once a minute, and after each cut,
+//!   how far its own is from it, and minds what is half a second or more. A clock that jumps is off
+//!   until then: messages are taken too early, and the fence of their records holds; or later.
 //! - The records of all endpoints of a place share one stream. Where its leader is the bottleneck,
 //!   use several prefixes.
 //! - The consumer walks over all messages in work, delayed and dead whenever a timer ends: many
@@ -123,6 +124,7 @@
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 mod broker;
+mod clock;
 mod connect;
 mod error;
 mod message;
@@ -146,9 +148,10 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use semel_core::StoreError;
 use semel_core::store::Trouble;
-use semel_core::{StoreError, SystemClock};
 
+use clock::ServerClock;
 use message::HEADER_BYTES_MAX;
 use names::Names;
 use topology::Queue;
@@ -167,7 +170,7 @@ pub struct Nats {
     options: Options,
     /// How the place is called in errors and messages, without secrets.
     place: String,
-    clock: SystemClock,
+    clock: ServerClock,
     /// The queues that are known to be there.
     known: Mutex<HashMap<String, Arc<Queue>>>,
     /// Settled messages that are still to be removed: stream, sequence, and revision of the record.
@@ -192,19 +195,21 @@ impl Nats {
             return Err(error::new(&place, Trouble::Unsupported, "connect", reason, help));
         };
         let wire = connect::connect(&place, &addresses, &options).await?;
+        let clock = ServerClock::new(options.clock.clone());
         let (known, unfinished) = (Mutex::default(), Mutex::default());
         let nats = Self {
             wire,
             names,
             options,
             place,
-            clock: SystemClock,
+            clock,
             known,
             unfinished,
             tops: Tops::default(),
             registry_seen: AtomicU64::new(0),
         };
         nats.ensure_state().await?;
+        nats.set_clock().await;
         Ok(nats)
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use semel_core::broker::{DeadReason, Receipt};
 use semel_core::operator::{DeadLetter, DeadLetterFilter, EndpointReport, Operator, Report};
-use semel_core::{Clock as _, StoreError, Timestamp};
+use semel_core::{StoreError, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -34,8 +34,10 @@ pub(crate) struct Lying {
 }
 
 #[derive(Deserialize)]
-struct Cursor {
+pub(crate) struct Cursor {
     name: String,
+    /// The server's time when it was made.
+    pub(crate) created: String,
 }
 
 #[derive(Deserialize)]
@@ -121,20 +123,29 @@ impl Nats {
         from: u64,
     ) -> Result<Vec<Lying>, StoreError> {
         let stream = self.names.state_stream();
+        let failed = |failed| self.failed(operation, failed);
+        let cursor = self.open_cursor(&self.names.records(token), from).await.map_err(failed)?;
+        let read = self.read_all(&stream, &cursor.name).await;
+        self.close_cursor(&cursor).await;
+        read.map_err(failed)
+    }
+
+    /// A consumer of our own that walks over records.
+    pub(crate) async fn open_cursor(&self, filter: &str, from: u64) -> Result<Cursor, Failed> {
+        let stream = self.names.state_stream();
         let request = json!({ "stream_name": stream, "config": {
             "ack_policy": "none", "replay_policy": "instant", "mem_storage": true,
             "num_replicas": 1, "inactive_threshold": nanos(CURSOR_IDLE),
             "deliver_policy": "by_start_sequence", "opt_start_seq": from.max(1),
-            "filter_subject": self.names.records(token),
+            "filter_subject": filter,
         }});
-        let failed = |failed| self.failed(operation, failed);
-        let made = self.wire.api::<Cursor>(&format!("CONSUMER.CREATE.{stream}"), &request).await;
-        let cursor = made.map_err(failed)?.name;
-        let read = self.read_all(&stream, &cursor).await;
-        let end = format!("CONSUMER.DELETE.{stream}.{cursor}");
+        self.wire.api(&format!("CONSUMER.CREATE.{stream}"), &request).await
+    }
+
+    pub(crate) async fn close_cursor(&self, cursor: &Cursor) {
+        let end = format!("CONSUMER.DELETE.{}.{}", self.names.state_stream(), cursor.name);
         // The server forgets it by itself as well.
         let _ = self.wire.api::<Value>(&end, &json!({})).await;
-        read.map_err(failed)
     }
 
     async fn read_all(&self, stream: &str, cursor: &str) -> Result<Vec<Lying>, Failed> {

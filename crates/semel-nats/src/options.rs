@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use semel_core::{Clock, SystemClock};
 
 /// Who we are to the server.
 #[derive(Clone, Default)]
@@ -68,6 +71,8 @@ pub struct Options {
     /// How long a message that was handed to a worker which then vanished, before it could even
     /// note its lease, waits for the next one (`ack_wait` of a consumer that is made).
     pub hand_over: Duration,
+    /// Tells the time, and is put right by the server's.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
@@ -79,6 +84,7 @@ impl Default for Options {
             call_timeout: Duration::from_secs(5),
             replicas: 1,
             hand_over: Duration::from_secs(10),
+            clock: Arc::new(SystemClock),
         }
     }
 }

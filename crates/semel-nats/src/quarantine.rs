@@ -6,8 +6,8 @@
 
 use std::sync::atomic::Ordering;
 
+use semel_core::StoreError;
 use semel_core::broker::FailureRecord;
-use semel_core::{Clock as _, StoreError};
 
 use crate::Nats;
 use crate::error::Failed;

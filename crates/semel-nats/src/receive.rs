@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message};
 use futures_util::future::join_all;
+use semel_core::StoreError;
 use semel_core::broker::{Delivery, Receipt, Receive};
-use semel_core::{Clock as _, StoreError};
 
 use crate::error::Failed;
 use crate::message;
@@ -79,6 +79,7 @@ impl Nats {
     ) -> Result<Vec<Delivery>, StoreError> {
         let max = request.max.min(RECEIVE_MAX);
         let start = Instant::now();
+        self.set_clock().await;
         self.check_consumer(queue).await?;
         if queue.is_suspect.swap(false, Ordering::Relaxed) {
             self.quarantine(queue).await.map_err(|failed| {

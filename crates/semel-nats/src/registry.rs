@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use semel_core::broker::Registration;
 use semel_core::store::Trouble;
-use semel_core::{Clock as _, StoreError, Timestamp};
+use semel_core::{StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Nats;

@@ -7,7 +7,7 @@ use async_nats::HeaderMap;
 use futures_util::future::join_all;
 use semel_core::broker::{Destination, Outgoing, SendOutcome};
 use semel_core::store::Trouble;
-use semel_core::{Clock as _, Envelope, StoreError, Timestamp};
+use semel_core::{Envelope, StoreError, Timestamp};
 
 use crate::Nats;
 use crate::error::Failed;

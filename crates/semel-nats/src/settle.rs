@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use semel_core::StoreError;
 use semel_core::broker::{Lease, Receipt, SettleOutcome, Settlement};
-use semel_core::{Clock as _, StoreError};
 
 use crate::Nats;
 use crate::error::Failed;

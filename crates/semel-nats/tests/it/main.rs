@@ -4,6 +4,7 @@
 mod proxy;
 mod rig;
 
+mod clocks;
 mod cluster;
 mod contract;
 mod cuts;
