@@ -30,6 +30,14 @@ pub(crate) fn no_answer(place: &str, operation: &'static str) -> StoreError {
     new(place, Trouble::Unavailable, operation, "the server gave no answer in time", help)
 }
 
+/// A server that is short of something, and takes no messages until it is not.
+pub(crate) fn alarm(place: &str, operation: &'static str, reason: &str) -> StoreError {
+    let reason = format!("the server takes no messages, for it raised an alarm: {reason}");
+    let help = "Give the server memory or disk space, or raise `vm_memory_high_watermark` or lower \
+                `disk_free_limit`; work goes on by itself.";
+    new(place, Trouble::Unavailable, operation, reason, help)
+}
+
 /// Whether the server says that another connection has what was asked for.
 pub(crate) fn is_locked(error: &lapin::Error) -> bool {
     is_soft(error, &AMQPSoftError::RESOURCELOCKED)
@@ -56,6 +64,10 @@ pub(crate) fn size_limit(error: &StoreError) -> Option<usize> {
     digits.parse().ok()
 }
 
+fn is_about_certificates(error: &lapin::Error) -> bool {
+    error.to_string().contains("certificate")
+}
+
 fn judge(error: &lapin::Error) -> (Trouble, &'static str) {
     let passing = "Look whether the server runs and can be reached; work goes on by itself.";
     let ErrorKind::ProtocolError(error) = error.kind() else {
@@ -65,6 +77,19 @@ fn judge(error: &lapin::Error) -> (Trouble, &'static str) {
             }
             ErrorKind::InvalidProtocolVersion(_) | ErrorKind::ParsingError(_) => {
                 (Trouble::Broken, "Something else answers at this address: mend the address.")
+            }
+            _ if is_about_certificates(error) => (
+                Trouble::Broken,
+                "Name the authority's certificate in `Options::root_certificates`, and the host as \
+                 it stands in the server's certificate.",
+            ),
+            _ if error.to_string().contains("TLS")
+                || error.to_string().contains("corrupt message") =>
+            {
+                (
+                    Trouble::Broken,
+                    "The server speaks no TLS on this port: mend the port, or write amqp://.",
+                )
             }
             _ => (Trouble::Unavailable, passing),
         };

@@ -46,6 +46,17 @@
 //! Whatever is cut between two of those steps ends with a message too many, never with one too few.
 //! Protocols take that: duplicates are what they are for.
 //!
+//! # Encryption
+//! An address that begins with `amqps://` is encrypted, on port 5671 unless it names another. The
+//! server's certificate must be valid for the host as it is written there, and come from an
+//! authority of the system or of [`Options::root_certificates`].
+//!
+//! # A server that is short of memory or disk
+//! It raises an alarm, and takes no message until that is over. A send then waits as long as
+//! [`Options::patience`] for its end, and says which alarm it is. A message that was on its way when
+//! the alarm began is unknown, for it may be queued when the alarm ends. Nothing that was confirmed is lost, and
+//! receiving and acknowledging go on.
+//!
 //! # Limits
 //! - **No order.** A message that is released or retried goes to the end of the queue.
 //! - **Leases end on time only while the process and its runtime run.** The server knows none: a process that was
@@ -94,6 +105,7 @@ mod taking;
 mod topology;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,6 +126,9 @@ pub struct Options {
     pub heartbeat: Duration,
     /// The largest message, in bytes. The server's own `max_message_size` must not be smaller.
     pub message_bytes_max: usize,
+    /// A file of root certificates (PEM) against which the certificate of an `amqps://` server is
+    /// checked, besides those of the system.
+    pub root_certificates: Option<PathBuf>,
     /// Tells since when a message is dead and an endpoint is registered. Waits and leases are counted
     /// without it.
     pub clock: Arc<dyn Clock>,
@@ -126,6 +141,7 @@ impl Default for Options {
             patience: Duration::from_secs(10),
             heartbeat: Duration::from_secs(10),
             message_bytes_max: 4 * 1024 * 1024,
+            root_certificates: None,
             clock: Arc::new(SystemClock),
         }
     }

@@ -1,17 +1,19 @@
 //! A connection that is made again when it was lost, and calls that end in time.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{Channel, Connection, ConnectionProperties, Event};
 use semel_core::StoreError;
 use semel_core::store::Trouble;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::error;
+use crate::{Options, error};
 
 /// Where a server is, and how long it may take to answer.
 #[derive(Clone)]
@@ -20,14 +22,12 @@ pub(crate) struct Server {
     /// Its address without the password.
     pub(crate) place: Arc<str>,
     pub(crate) patience: Duration,
+    tls: OwnedTLSConfig,
 }
 
 impl Server {
-    pub(crate) fn new(
-        address: &str,
-        patience: Duration,
-        heartbeat: Duration,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn new(address: &str, options: &Options) -> Result<Self, StoreError> {
+        let (patience, heartbeat) = (options.patience, options.heartbeat);
         let mut uri: AMQPUri = address.parse().map_err(|reason: String| {
             let help = "Write it as amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST, with %2f for the \
                         virtual host `/`, or amqps://… for TLS.";
@@ -45,14 +45,19 @@ impl Server {
         uri.query.heartbeat = Some(u16::try_from(seconds).unwrap_or(60));
         let authority = &uri.authority;
         let place = format!("{}:{}/{}", authority.host, authority.port, uri.vhost);
-        Ok(Self { place: place.into(), uri, patience })
+        let tls = OwnedTLSConfig { identity: None, cert_chain: roots(&place, options)? };
+        Ok(Self { place: place.into(), uri, patience, tls })
     }
 
     /// A connection; `role` is its name in the server's lists.
     pub(crate) async fn connect(&self, role: &str) -> Result<Connection, StoreError> {
         let properties =
             ConnectionProperties::default().with_connection_name(format!("semel {role}").into());
-        let connecting = Connection::connect_uri(self.uri.clone(), properties);
+        let connecting = async {
+            let (uri, tls) = (self.uri.clone(), self.tls.clone());
+            let runtime = lapin::runtime::default_runtime()?;
+            Connection::connect_uri_with_config(uri, properties, tls, runtime).await
+        };
         self.within("connect", connecting).await
     }
 
@@ -78,6 +83,21 @@ impl Server {
     ) -> StoreError {
         error::new(&self.place, trouble, operation, reason, help)
     }
+}
+
+/// The root certificates that were named, as text.
+fn roots(place: &str, options: &Options) -> Result<Option<String>, StoreError> {
+    let Some(file) = &options.root_certificates else { return Ok(None) };
+    let refuse = |reason: String| {
+        let help = "Name a file of certificates in PEM in `Options::root_certificates`.";
+        error::new(place, Trouble::Broken, "connect", reason, help)
+    };
+    let read = std::fs::read_to_string(file);
+    let text = read.map_err(|error| refuse(format!("cannot read {}: {error}", file.display())))?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(refuse(format!("{} holds no certificate", file.display())));
+    }
+    Ok(Some(text))
 }
 
 /// Something that is made when it is needed, by one caller for all who wait for it.
@@ -126,11 +146,13 @@ pub(crate) struct Link {
     server: Server,
     role: &'static str,
     live: Mutex<Shared<Arc<Connection>>>,
+    /// Why the server takes no messages from the newest connection, if it said so.
+    alarm: StdMutex<watch::Sender<Option<String>>>,
 }
 
 impl Link {
     pub(crate) fn new(server: Server, role: &'static str) -> Self {
-        Self { server, role, live: Mutex::default() }
+        Self { server, role, live: Mutex::default(), alarm: StdMutex::default() }
     }
 
     /// The connection; a new one if it was lost.
@@ -146,12 +168,63 @@ impl Link {
         }
         let connected = self.server.connect(self.role).await.map(Arc::new);
         match &connected {
-            Ok(_) => tracing::info!(server = place, role = self.role, "connected"),
+            Ok(connection) => {
+                tracing::info!(server = place, role = self.role, "connected");
+                self.listen(connection);
+            }
             Err(error) => {
                 tracing::warn!(server = place, role = self.role, %error, "cannot connect");
             }
         }
         live.set(connected)
+    }
+
+    /// Notes the server's alarms for as long as the connection lives.
+    fn listen(&self, connection: &Connection) {
+        let alarm = watch::Sender::default();
+        *self.alarm.lock().unwrap_or_else(PoisonError::into_inner) = alarm.clone();
+        let mut events = Box::pin(connection.events_listener());
+        let place = self.server.place.clone();
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                match event {
+                    Event::ConnectionBlocked(reason) => {
+                        tracing::warn!(server = &*place, reason, "the server takes no messages");
+                        alarm.send_replace(Some(reason));
+                    }
+                    Event::ConnectionUnblocked => {
+                        tracing::info!(server = &*place, "the server takes messages again");
+                        alarm.send_replace(None);
+                    }
+                    Event::Error(_) => drop(alarm.send_replace(None)),
+                    _ => {}
+                }
+            }
+            alarm.send_replace(None);
+        });
+    }
+
+    fn alarms(&self) -> watch::Receiver<Option<String>> {
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner).subscribe()
+    }
+
+    /// The alarm that is on now.
+    pub(crate) fn alarm(&self) -> Option<String> {
+        self.alarms().borrow().clone()
+    }
+
+    /// Waits until no alarm is on; fails with the alarm when it is not over by then.
+    pub(crate) async fn wait_for_calm(
+        &self,
+        operation: &'static str,
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
+        let mut alarms = self.alarms();
+        let calm = timeout_at(deadline, alarms.wait_for(Option::is_none)).await.is_ok();
+        match self.alarm() {
+            Some(reason) if !calm => Err(error::alarm(&self.server.place, operation, &reason)),
+            _ => Ok(()),
+        }
     }
 
     /// A channel of its own.

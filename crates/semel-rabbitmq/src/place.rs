@@ -63,7 +63,7 @@ pub(crate) enum Shelf {
 
 impl Place {
     pub(crate) fn new(address: &str, options: &Options) -> Result<Self, StoreError> {
-        let server = Server::new(address, options.patience, options.heartbeat)?;
+        let server = Server::new(address, options)?;
         let random = uuid::Uuid::now_v7().as_u128();
         Ok(Self {
             names: Names::new(&server.place, &options.prefix)?,

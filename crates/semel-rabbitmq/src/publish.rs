@@ -65,6 +65,9 @@ impl Publisher {
     }
 
     pub(crate) async fn channel(&self, operation: &'static str) -> Result<Channel, StoreError> {
+        // An alarm of a connection that was lost would never end.
+        self.link.connection().await?;
+        self.link.wait_for_calm(operation, Instant::now() + self.server.patience).await?;
         self.link.channel(operation).await
     }
 
@@ -121,7 +124,7 @@ impl Publisher {
                 None => break,
             }
         }
-        let channel = self.link.channel("send").await?;
+        let channel = self.channel("send").await?;
         let confirming = channel.confirm_select(ConfirmSelectOptions::default());
         self.server.within("send", confirming).await?;
         Ok(channel)
@@ -134,6 +137,11 @@ impl Publisher {
     /// therefore told by the identity of their copy.
     async fn publish_batch(&self, channel: Channel, batch: &[(Target, Raw)]) -> Vec<Published> {
         let deadline = Instant::now() + self.server.patience;
+        // What is written while an alarm is on would land long after its sender has gone.
+        if let Err(error) = self.link.wait_for_calm("send", deadline).await {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+            return batch.iter().map(|_| Published::NotSent(error.clone())).collect();
+        }
         let mut waiting = Vec::with_capacity(batch.len());
         for (target, raw) in batch {
             let (exchange, key, mandatory) = match target {
@@ -201,7 +209,10 @@ impl Publisher {
     }
 
     fn no_answer(&self) -> StoreError {
-        crate::error::no_answer(&self.server.place, "send")
+        match self.link.alarm() {
+            Some(reason) => crate::error::alarm(&self.server.place, "send", &reason),
+            None => crate::error::no_answer(&self.server.place, "send"),
+        }
     }
 
     fn no_confirmation(&self) -> StoreError {

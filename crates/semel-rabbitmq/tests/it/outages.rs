@@ -19,11 +19,11 @@ use tokio::task::JoinSet;
 
 use crate::worker::{Worker, dead, failure, id_of, message, options};
 
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     semel_servers::folder().join("tests").join(name)
 }
 
-async fn server(name: &'static str) -> Rabbit {
+pub(crate) async fn server(name: &'static str) -> Rabbit {
     let start = move || Rabbit::start(&folder(name)).unwrap_or_else(|error| panic!("{error}"));
     tokio::task::spawn_blocking(start).await.unwrap()
 }
