@@ -51,7 +51,11 @@ impl Keyed for Pong {
 /// until the message that it caused is in its handler's hands.
 pub(crate) async fn measure(folder: &Path, rate: u32, seconds: u32) -> Result<Latency> {
     let (_folder, path) = fresh_file(folder)?;
-    let backend = Backend::in_one(Arc::new(Sqlite::open(&path)?));
+    measure_on(Backend::in_one(Arc::new(Sqlite::open(&path)?)), rate, seconds).await
+}
+
+/// The same on any backend.
+pub(crate) async fn measure_on(backend: Backend, rate: u32, seconds: u32) -> Result<Latency> {
     let times = Arc::new(Mutex::new(Histogram::<u64>::new(3)?));
     let started = Instant::now();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

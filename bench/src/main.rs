@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program does")]
 
+mod brokers;
 mod by_hand;
 mod check;
 mod host;
@@ -60,6 +61,8 @@ enum Other {
     Check(check::Args),
     /// Looks at what is left of many messages, protocol by protocol.
     LongRun(long_run::Args),
+    /// Measures Semel on NATS and RabbitMQ, beside their clients alone.
+    Brokers(brokers::Args),
     /// Measures Semel on PostgreSQL, beside loops without any framework.
     Postgres(postgres::Args),
 }
@@ -70,6 +73,7 @@ async fn main() -> ExitCode {
     let done = match &args.other {
         Some(Other::Check(args)) => check::run(args),
         Some(Other::LongRun(args)) => long_run::run(args).await,
+        Some(Other::Brokers(args)) => brokers::run(args).await,
         Some(Other::Postgres(args)) => postgres::run(args).await,
         None => run(&args).await,
     };
