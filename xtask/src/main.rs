@@ -58,8 +58,8 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "bench",
-        arguments: "[check|long-run] [ARGS…]",
-        help: "run the benchmarks, optimised; check: those of the checker; long-run: what grows",
+        arguments: "[check|long-run|postgres|brokers] [ARGS…]",
+        help: "run the benchmarks, optimised; without a name those on SQLite",
         run: bench,
     },
     Verb {

@@ -15,4 +15,5 @@ mod messages;
 mod outage;
 mod python;
 mod server_faults;
+mod skewed;
 mod topology;
