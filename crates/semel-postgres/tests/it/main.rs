@@ -13,6 +13,7 @@ mod contract;
 mod cuts;
 mod disk;
 mod failover;
+mod migrating;
 mod opening;
 mod order;
 mod outages;
