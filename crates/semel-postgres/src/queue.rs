@@ -143,6 +143,10 @@ const OF_KEY_MAX: usize = 100;
 /// decides: a message that another took, locked or removed meanwhile still counts. Keys are looked
 /// at from `$6` on, a bounded number of them, and of each whose first message is not free, that one:
 /// so what waits behind one key costs nothing.
+///
+/// Messages without a key are updated where they were seen: one that was changed since is left for
+/// the next receive. Of a key, none may be left out while a later one is taken, so these are updated
+/// by their positions, which finds them as they were locked.
 pub(crate) fn receive(schema: &str) -> String {
     let free = "(one.receipt IS NULL OR one.leased_until <= (SELECT now FROM moment)) \
          AND (one.due_at IS NULL OR one.due_at <= (SELECT now FROM moment))";
@@ -156,6 +160,11 @@ pub(crate) fn receive(schema: &str) -> String {
     let keyed = format!("FROM {queue} WHERE endpoint = $1 AND partition_key");
     let of_key = format!("{keyed} >= k AND partition_key <= k");
     let in_order = "ORDER BY partition_key, position LIMIT";
+    let take = format!(
+        "UPDATE {schema}.queue SET receipt = $4, deliveries = deliveries + 1, \
+         leased_until = (SELECT now FROM moment) + $5::bigint * interval '1 millisecond' WHERE"
+    );
+    let taken = format!("RETURNING position, deliveries, failure_count, failures, {ENVELOPE}");
     format!(
         "WITH RECURSIVE moment AS MATERIALIZED \
          (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now), \
@@ -180,14 +189,13 @@ pub(crate) fn receive(schema: &str) -> String {
          locked AS MATERIALIZED (SELECT one.ctid, k, one.position, place FROM found \
          JOIN {queue} ON one.position = found.position WHERE {free} \
          FOR UPDATE OF one SKIP LOCKED), \
-         ranked AS (SELECT ctid, place, \
+         ranked AS (SELECT position, place, \
          row_number() OVER (PARTITION BY k ORDER BY position) AS rank FROM locked), \
-         ordered AS MATERIALIZED (SELECT ctid FROM ranked WHERE rank = place), \
-         done AS (UPDATE {schema}.queue SET receipt = $4, deliveries = deliveries + 1, \
-         leased_until = (SELECT now FROM moment) + $5::bigint * interval '1 millisecond' \
-         WHERE ctid = ANY (ARRAY(SELECT ctid FROM ordered UNION ALL (SELECT ctid FROM loose \
-         LIMIT $3 - (SELECT count(*) FROM ordered)))) \
-         RETURNING position, deliveries, failure_count, failures, {ENVELOPE}), \
+         ordered AS MATERIALIZED (SELECT position FROM ranked WHERE rank = place), \
+         of_key AS ({take} position = ANY (ARRAY(SELECT position FROM ordered)) {taken}), \
+         of_none AS ({take} ctid = ANY (ARRAY(SELECT ctid FROM loose \
+         LIMIT $3 - (SELECT count(*) FROM ordered))) {taken}), \
+         done AS (SELECT * FROM of_key UNION ALL SELECT * FROM of_none), \
          onward (next) AS (SELECT CASE WHEN (SELECT count(*) FROM found) < (SELECT most FROM share) \
          THEN (SELECT k FROM key WHERE number > {KEYS_MAX}) \
          ELSE (SELECT max(k) FROM found) || E'\\x01' END) \
