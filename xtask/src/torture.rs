@@ -45,6 +45,18 @@ pub(crate) fn short_runs() -> Result<(), Failure> {
             return Err(Failure::new(what, remedy));
         }
     }
+    both_have_noticed()
+}
+
+/// The last run was the damaged one: the books tell of it, and the histories.
+fn both_have_noticed() -> Result<(), Failure> {
+    let report = shell::read("target/torture/sqlite/report.json", "what torture found")?;
+    for kind in ["duplicated", "histories without an order"] {
+        if !report.contains(&format!("\"{kind}\"")) {
+            let what = format!("torture without protection did not tell: {kind}");
+            return Err(Failure::new(what, "find out why the damage is not seen any more"));
+        }
+    }
     Ok(())
 }
 

@@ -86,7 +86,8 @@ impl Statements {
             take: client
                 .prepare(
                     "SELECT position, source || ' ' || message_id, data FROM queue \
-                     WHERE endpoint = $1 AND due_at IS NULL ORDER BY position LIMIT $2 \
+                     WHERE endpoint = $1 AND due_at IS NULL AND partition_key IS NULL \
+                     ORDER BY position LIMIT $2 \
                      FOR UPDATE SKIP LOCKED",
                 )
                 .await?,

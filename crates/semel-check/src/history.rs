@@ -34,7 +34,8 @@ use std::hash::Hash;
 /// How many steps a search takes before it gives up.
 const STEPS_MAX: usize = 2_000_000;
 
-/// One message at one entity, with all that was seen of it.
+/// One message at one entity, with all that was seen of it: each message is one operation, however
+/// many copies of it came. Leave out what was parked for a person and must not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation<S> {
     /// The identity of the message.
@@ -112,8 +113,10 @@ pub fn exactly_once_order<S: Eq + Hash + fmt::Debug>(
         return Err(NoOrder::FromNowhere { end: format!("{end:?}") });
     };
     // Without regard to time and to what is left out: which of the two it is.
-    if let Search::Found(order) = graph.search(false) {
-        return Err(NoOrder::TooLate { order: graph.names(&order) });
+    match graph.search(false) {
+        Search::Found(order) => return Err(NoOrder::TooLate { order: graph.names(&order) }),
+        Search::GivenUp => return Err(NoOrder::Undecided),
+        Search::Nothing => {}
     }
     let mut counts = vec![0_usize; operations.len()];
     chain.iter().for_each(|operation| counts[*operation] += 1);

@@ -86,7 +86,9 @@ use crate::{DataSet, DataSetId, EdgeError, Problem, Reply, Settings, Submission,
 /// - An action happens to a data set once, whatever is sent twice, in parallel, through several
 ///   processes, or after a crash at any point: its messages are queued once, and everyone gets the
 ///   same [`Reply`]. Where the queue lives outside the store they are queued at least once, under
-///   the same identity, soon after the answer.
+///   the same identity, soon after the answer: by any edge on the store, to the broker that it has.
+///   So all edges on a store have one broker; and before a store is opened without it, let nothing
+///   wait in its outbox (`semel inspect` shows that).
 /// - Nothing is durable before the one batch, so a crash or a client that went away frees its key.
 /// - An error answer other than [`OUTCOME_UNKNOWN`](crate::problem::OUTCOME_UNKNOWN) means that
 ///   the request changed nothing.

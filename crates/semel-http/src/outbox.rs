@@ -2,7 +2,7 @@
 //! the action, sent after it, and sent by a finisher where that was cut off.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use semel_core::broker::{Outgoing, SendOutcome};
@@ -12,6 +12,7 @@ use semel_core::store::{
 };
 use semel_core::{Backend, StoreError};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::Problem;
 use crate::document::encode;
@@ -102,25 +103,27 @@ async fn send(backend: &Backend, messages: Vec<Outgoing>, key: ItemKey) -> Resul
 ///
 /// It runs where the edge was made, if that was inside a runtime, and begins with the first action
 /// otherwise.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Finisher {
-    started: std::sync::Once,
+    running: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Finisher {
     /// One that is started as soon as it can be.
     pub(crate) fn start(backend: &Backend, every: Duration) -> Arc<Self> {
-        let finisher = Arc::new(Self { started: std::sync::Once::new() });
+        let finisher = Arc::new(Self::default());
         finisher.ensure(backend, every);
         finisher
     }
 
-    /// Starts it, if it is not running and there is a runtime.
+    /// Starts it, if it is not running and there is a runtime. The one in which it ran may have
+    /// ended.
     pub(crate) fn ensure(self: &Arc<Self>, backend: &Backend, every: Duration) {
-        if let Ok(runtime) = Handle::try_current() {
-            self.started.call_once(|| {
-                drop(runtime.spawn(sweep(Arc::downgrade(self), backend.clone(), every)));
-            });
+        let Ok(runtime) = Handle::try_current() else { return };
+        // Nothing panics while this is held.
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.as_ref().is_none_or(JoinHandle::is_finished) {
+            *running = Some(runtime.spawn(sweep(Arc::downgrade(self), backend.clone(), every)));
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::Nats;
 
 /// What is less than that is the way to the server and back.
 const OFF_MIN_MS: i64 = 500;
+/// The longest way to the server and back over which its answer is good enough.
+const WAY_MAX: Duration = Duration::from_secs(1);
 /// How often it is asked again.
 const ASK_EVERY: Duration = Duration::from_secs(60);
 
@@ -52,6 +54,11 @@ impl ServerClock {
 
     /// Notes that the server's clock showed `server` at a moment between two of ours.
     fn set(&self, before: Timestamp, server: Timestamp, after: Timestamp) {
+        // A process that was stopped meanwhile, or a slow answer, tells little: ask again.
+        if after.since(before) > WAY_MAX {
+            *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            return;
+        }
         let own = before.unix_ms().midpoint(after.unix_ms());
         let ahead_ms = server.unix_ms().saturating_sub(own);
         let ahead_ms = if ahead_ms.abs() < OFF_MIN_MS { 0 } else { ahead_ms };

@@ -46,6 +46,7 @@ impl Nats {
         self.tops.forget(&self.names.state_stream());
         let is_forgetful = self.is_forgetful(queue).await?;
         if is_forgetful {
+            self.forget_stream(&queue.stream);
             tracing::warn!(stream = queue.stream, "the consumer forgot messages; it begins anew");
             let end = format!("CONSUMER.DELETE.{}.{CONSUMER}", queue.stream);
             self.wire.api::<serde_json::Value>(&end, &serde_json::json!({})).await?;

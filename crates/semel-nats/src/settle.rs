@@ -172,6 +172,14 @@ impl Nats {
         }
     }
 
+    /// Forgets what was known of a stream, which may have been made anew: other messages may have the
+    /// numbers of those that were to be removed. What they leave is swept up by a registration.
+    pub(crate) fn forget_stream(&self, stream: &str) {
+        self.tops.forget(stream);
+        let is_of_all = stream == self.names.state_stream();
+        self.unfinished().retain(|(of, ..)| !is_of_all && of != stream);
+    }
+
     fn is_removable(&self, stream: &str, sequence: u64, revision: u64) -> bool {
         let records = self.names.state_stream();
         self.tops.is_below(stream, sequence) && self.tops.is_below(&records, revision)

@@ -225,7 +225,7 @@ impl Nats {
     pub(crate) fn forget_if_gone(&self, queue: &Queue, failed: &Failed) {
         if failed.is_stream_gone() && self.wire.check_connected().is_ok() {
             self.queues().retain(|_, known| known.stream != queue.stream);
-            self.tops.forget(&queue.stream);
+            self.forget_stream(&queue.stream);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -25,7 +26,15 @@ pub(crate) struct Bell {
     quiet: Mutex<Option<Quiet>>,
     /// From which partition key on to look next, so that each has its turn.
     next_key: Mutex<String>,
+    /// When a message with a partition key was taken last.
+    keyed_at: Mutex<Option<Instant>>,
 }
+
+/// How long after such a message others may wait behind one of its key, which is in work: nobody
+/// rings when that is done.
+const BEHIND: Duration = Duration::from_secs(10);
+/// How often it is looked for them.
+const LOOK_BEHIND: Duration = Duration::from_millis(25);
 
 /// Nothing could be received when it had rung so often, and nothing will be before a time unless it
 /// rings.
@@ -99,9 +108,18 @@ impl Bell {
         is_quiet.then_some(quiet.until)
     }
 
-    /// Nothing could be received after it had rung so often.
-    pub(crate) fn note_quiet(&self, rung: u64, until: Instant) {
+    /// A message with a partition key was taken.
+    pub(crate) fn note_keyed(&self) {
+        *lock(&self.keyed_at) = Some(Instant::now());
+    }
+
+    /// Nothing could be received after it had rung so often. Returns until when that holds: less long
+    /// where messages may wait behind one of their key.
+    pub(crate) fn note_quiet(&self, rung: u64, until: Instant) -> Instant {
+        let may_wait_behind = lock(&self.keyed_at).is_some_and(|at| at.elapsed() < BEHIND);
+        let until = if may_wait_behind { until.min(Instant::now() + LOOK_BEHIND) } else { until };
         *lock(&self.quiet) = Some(Quiet { rung, until });
+        until
     }
 
     /// From which partition key on to look next.

@@ -7,6 +7,7 @@ use semel_core::broker::{
     BrokerLimits, Delivery, Lease, Ordering, Outgoing, QueueAge, Receipt, Receive, Registration,
     SendOutcome, SettleOutcome, Settlement, Subscribers,
 };
+use semel_core::envelope::PARTITION_KEY;
 use semel_core::store::{Change, WriteOutcome};
 use semel_core::{Broker, StoreError};
 use tokio::time::Instant;
@@ -80,8 +81,7 @@ impl Broker for Postgres {
                     if !deliveries.is_empty() {
                         return Ok(deliveries);
                     }
-                    bell.note_quiet(rung, until);
-                    until
+                    bell.note_quiet(rung, until)
                 }
             };
             if Instant::now() >= deadline {
@@ -189,6 +189,12 @@ impl Postgres {
             is_from_first |= taken.next_key.is_none();
             from = taken.next_key.unwrap_or_default();
             bell.set_next_key(from.clone());
+            let is_keyed = |delivery: &Delivery| {
+                delivery.envelope.as_ref().is_ok_and(|it| it.text(PARTITION_KEY).is_some())
+            };
+            if taken.deliveries.iter().any(is_keyed) {
+                bell.note_keyed();
+            }
             if !taken.deliveries.is_empty() || is_over {
                 return Ok((taken.deliveries, taken.quiet_until));
             }

@@ -122,7 +122,9 @@ impl Chaos {
     /// Writes down that `fault` happened.
     pub fn note(&self, fault: Fault) {
         // A fault that cannot be counted has happened all the same; the day goes on.
-        if let Err(error) = writeln!(lock(&self.log), "{}", fault.name()) {
+        // In one piece: several processes write to the file.
+        let line = format!("{}\n", fault.name());
+        if let Err(error) = lock(&self.log).write_all(line.as_bytes()) {
             tracing::warn!(%error, "a fault could not be written down");
         }
     }

@@ -138,12 +138,14 @@ impl Feeder {
             match request.send().await {
                 Ok(response) => {
                     let status = response.status();
-                    let answer = response.json().await.unwrap_or(Value::Null);
-                    // A server error or an answer that asks for patience proves nothing: again.
-                    if !status.is_server_error() && status != StatusCode::CONFLICT {
-                        return Ok((status, answer));
+                    // A server error or an answer that asks for patience proves nothing: again. So
+                    // does an answer that was cut.
+                    let is_final = !status.is_server_error() && status != StatusCode::CONFLICT;
+                    match response.json().await {
+                        Ok(answer) if is_final => return Ok((status, answer)),
+                        Ok(answer) => trouble = format!("{status} {answer}"),
+                        Err(error) => trouble = format!("{status}, and no JSON: {error}"),
                     }
-                    trouble = format!("{status} {answer}");
                 }
                 Err(error) => trouble = error.to_string(),
             }

@@ -41,6 +41,8 @@ pub enum Event {
         entity: String,
         /// Source and id of the message.
         message: String,
+        /// Its type.
+        kind: String,
         /// The entity's state that it began with, as JSON; none where there was none.
         before: Option<String>,
         /// The state that it decided on.
@@ -68,13 +70,15 @@ pub struct History {
 impl History {
     /// Will append to the file at `path`.
     pub fn append(path: &Path) -> std::io::Result<Self> {
-        let file = File::options().create(true).append(true).open(path)?;
+        let mut file = File::options().create(true).append(true).open(path)?;
+        // Whoever wrote before may have been killed within a line.
+        file.write_all(b"\n")?;
         Ok(Self { file: Mutex::new(file), held: Mutex::default() })
     }
 
     fn note(&self, event: &Event) {
         let written = serde_json::to_string(event).map_err(std::io::Error::from);
-        // In one piece, so that a process that is killed leaves whole lines.
+        // In one piece, so that a process that is killed leaves at most its last line torn.
         let written =
             written.and_then(|line| lock(&self.file).write_all(format!("{line}\n").as_bytes()));
         if let Err(error) = written {
@@ -260,6 +264,7 @@ impl Handler for ToldHandler {
                 endpoint: self.endpoint.clone(),
                 entity: self.inner.entity_key(envelope).map_err(Failure::dead_letter)?,
                 message: name(envelope),
+                kind: envelope.kind.clone(),
                 before: state.map(text),
                 after: text(&decision.state),
             });
@@ -268,10 +273,9 @@ impl Handler for ToldHandler {
     }
 }
 
-/// The events in the file at `path`. A last line that is not whole is left out: its process was
-/// killed while it wrote.
+/// The events in the file at `path`. A line that is not whole is left out: its process was killed
+/// while it wrote, and so before it did what the line speaks of, or told anybody.
 pub fn read(path: &Path) -> std::io::Result<Vec<Event>> {
     let text = std::fs::read_to_string(path)?;
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(|line| serde_json::from_str(line).map_err(Into::into)).collect()
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }

@@ -114,6 +114,13 @@ pub fn withdraw(kind: Kind) {
     let _ = fs::remove_file(address_file(kind));
 }
 
+/// Ends what a program that was itself killed left running with its data under `folder`.
+pub fn end_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        daemon::kill_leftovers(&entry.path());
+    }
+}
+
 /// Where shared servers keep their data and addresses: `target/servers` of this workspace.
 pub fn folder() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -4,9 +4,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::daemon::{Daemon, listens};
 use crate::{ServerError, fresh, packages};
+
+/// How long killed processes may take to be gone.
+const CHILDREN_MAX: Duration = Duration::from_secs(10);
 
 /// Whether the server survives a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,12 +127,20 @@ impl Postgres {
     /// Kills it and all its sessions at once, as a power cut would.
     pub fn kill(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
-            let children = self.process().map(children_of).unwrap_or_default();
-            let _ = self.signal_postmaster("KILL");
+            // Once it is gone, its number may be another's.
+            let process = self.process().filter(|_| daemon.is_alive());
+            let children = process.map(children_of).unwrap_or_default();
+            if process.is_some() {
+                let _ = self.signal_postmaster("KILL");
+            }
             daemon.wait();
-            // They notice by themselves that it is gone, and end; unless they were stopped. Most
-            // are gone already.
-            let _ = send_signal("CONT", &children);
+            // Some are gone already.
+            let _ = send_signal("KILL", &children);
+            // They hold its memory: without them gone, it does not start again.
+            let until = Instant::now() + CHILDREN_MAX;
+            while children.iter().any(|child| exists(*child)) && Instant::now() < until {
+                thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 
@@ -212,6 +225,12 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether a process is there, and has not ended.
+fn exists(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 /// The processes that this one started.

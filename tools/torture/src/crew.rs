@@ -1,6 +1,7 @@
 //! The processes of the shop: started, killed, stopped, and started again whatever ended them.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -47,7 +48,12 @@ pub(crate) struct Crew {
     pub(crate) killed_by_others: u64,
     /// Processes that ended by themselves: what each said last.
     pub(crate) ended: Vec<String>,
+    /// Processes that crashed, or did not end when they should.
+    pub(crate) crashed: Vec<String>,
 }
+
+/// The signals by which others end a process. By any other it has ended itself.
+const BY_OTHERS: [i32; 4] = [1, 2, 9, 15];
 
 /// A place for a process, and the one that is there.
 #[derive(Debug)]
@@ -73,7 +79,14 @@ impl Crew {
             (*member, Post { arguments, child: None, start_at, stopped_until: None })
         };
         let members = members.iter().map(post).collect();
-        let mut crew = Self { orders, members, lives: 0, killed_by_others: 0, ended: Vec::new() };
+        let mut crew = Self {
+            orders,
+            members,
+            lives: 0,
+            killed_by_others: 0,
+            ended: Vec::new(),
+            crashed: Vec::new(),
+        };
         crew.tend()?;
         Ok(crew)
     }
@@ -109,9 +122,10 @@ impl Crew {
             if let Some(child) = &mut post.child
                 && let Some(status) = child.try_wait().map_err(Trouble::io("cannot wait"))?
             {
-                match status.code() {
-                    None => self.killed_by_others += 1,
-                    Some(_) => self.ended.push(last_words(&self.orders.folder, *member)),
+                match status.signal() {
+                    Some(signal) if BY_OTHERS.contains(&signal) => self.killed_by_others += 1,
+                    Some(signal) => self.crashed.push(format!("{member}: signal {signal}")),
+                    None => self.ended.push(last_words(&self.orders.folder, *member)),
                 }
                 post.child = None;
                 post.stopped_until = None;
@@ -130,18 +144,20 @@ impl Crew {
         self.members.values_mut().try_for_each(Post::wake)
     }
 
-    /// Lets all end by themselves, and insists after a while.
-    pub(crate) async fn dismiss(mut self) -> Result<(), Trouble> {
+    /// Lets all end by themselves, and insists after a while. Tells who crashed or had to be killed.
+    pub(crate) async fn dismiss(mut self) -> Result<Vec<String>, Trouble> {
         self.heal()?;
-        let mut children: Vec<Child> =
-            self.members.into_values().filter_map(|post| post.child).collect();
-        children.iter_mut().for_each(|child| drop(child.stdin.take()));
-        for mut child in children {
+        let there = |(member, post): (Member, Post)| Some((member, post.child?));
+        let mut children: Vec<(Member, Child)> =
+            self.members.into_iter().filter_map(there).collect();
+        children.iter_mut().for_each(|(_, child)| drop(child.stdin.take()));
+        for (member, mut child) in children {
             if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
                 child.kill().await.map_err(Trouble::io("cannot kill a process"))?;
+                self.crashed.push(format!("{member}: did not end when it should"));
             }
         }
-        Ok(())
+        Ok(self.crashed)
     }
 
     /// The members whose logs tell of a panic.

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use semel::Message as _;
 use semel::check::history::{Attempt, Operation, exactly_once_order};
 use semel::core::protocols::state_in;
 use serde_json::Value;
 use shop::books::Items;
 use shop::history::{Event, read};
+use shop_services::messages::CancelOrder;
 
 use crate::Trouble;
 use crate::crew::history;
@@ -22,6 +24,8 @@ pub(crate) struct Findings {
     pub(crate) attempts: usize,
     /// Each thing that cannot be with every message counting once.
     pub(crate) violations: Vec<String>,
+    /// How many cancellations reached each order.
+    pub(crate) cancellations: BTreeMap<String, usize>,
 }
 
 /// Endpoint and name.
@@ -46,15 +50,21 @@ struct Seen {
     received: Option<u64>,
     settled: Option<u64>,
     attempts: BTreeMap<String, Vec<Attempt<String>>>,
+    kind: String,
 }
 
 fn judge(events: Vec<Event>, items: &Items) -> Result<Findings, Trouble> {
     let mut findings = Findings::default();
     let mut by_entity: BTreeMap<Entity, Vec<Operation<String>>> = BTreeMap::new();
     for ((endpoint, message), seen) in collect(events)? {
-        if seen.attempts.is_empty() && seen.settled.is_some() {
-            let what = format!("{endpoint}: message {message} was settled, and never attempted");
+        if seen.attempts.is_empty() {
+            let what = format!("{endpoint}: message {message} was received, and never attempted");
             findings.violations.push(what);
+        }
+        if seen.kind == CancelOrder::TYPE {
+            for order in seen.attempts.keys() {
+                *findings.cancellations.entry(order.clone()).or_default() += 1;
+            }
         }
         if seen.attempts.len() > 1 {
             let what = format!("{endpoint}: message {message} was attempted on several entities");
@@ -99,10 +109,11 @@ fn collect(events: Vec<Event>) -> Result<BTreeMap<(String, String), Seen>, Troub
             Event::Settled { at, endpoint, message } => {
                 earliest(&mut all.entry((endpoint, message)).or_default().settled, at);
             }
-            Event::Attempted { endpoint, entity, message, before, after } => {
+            Event::Attempted { endpoint, entity, message, kind, before, after } => {
                 let before = before.map_or(Ok(String::new()), |it| canonical(it.as_bytes()))?;
                 let attempt = Attempt { before, after: canonical(after.as_bytes())? };
                 let seen = all.entry((endpoint, message)).or_default();
+                seen.kind = kind;
                 seen.attempts.entry(entity).or_default().push(attempt);
             }
         }
@@ -133,6 +144,7 @@ mod tests {
             endpoint: "orders".to_owned(),
             entity: "7".to_owned(),
             message: message.to_owned(),
+            kind: "shop.order.cancel".to_owned(),
             before: before.map(str::to_owned),
             after: after.to_owned(),
         }
@@ -160,6 +172,7 @@ mod tests {
         let findings = judge(events.to_vec(), &items(r#"{"s":"placed","n":1}"#)).unwrap();
         assert_eq!((findings.entities, findings.operations, findings.attempts), (1, 1, 2));
         assert!(findings.violations.is_empty(), "{findings:?}");
+        assert_eq!(findings.cancellations, BTreeMap::from([("7".to_owned(), 1)]));
     }
 
     #[test]
@@ -170,6 +183,7 @@ mod tests {
         assert!(violations(&lost, "2")[0].contains("does not hold these messages: a"));
         assert!(violations(&[], "2")[0].contains("no chain"));
         assert!(violations(&[settled("a", 1)], "2")[0].contains("never attempted"));
+        assert!(violations(&[received("a", 1)], "2")[0].contains("never attempted"));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use shop::audit::Audit;
+use shop::audit::{Accepted, Audit};
 
+use crate::books::Leftovers;
 use crate::histories::Findings;
 use crate::storm::Aftermath;
 
@@ -46,25 +47,30 @@ impl Report {
         aftermath: Aftermath,
         audit: Audit,
         findings: Findings,
-        dead_letters: u64,
+        left: &Leftovers,
     ) -> Self {
+        let cancellations = wrong_cancellations(&aftermath.accepted, &findings);
         let mut damage = BTreeMap::from([
             ("lost", audit.lost),
             ("duplicated", audit.duplicated),
             ("ghosts", audit.ghosts),
             ("histories without an order", findings.violations),
             ("processes that panicked", aftermath.panics),
+            ("processes that crashed", aftermath.crashed),
+            ("complaints of customers", aftermath.complaints),
+            ("cancellations that did not arrive once", cancellations),
             ("orders refused", aftermath.refused.clone()),
         ]);
-        if let Some(left) = &aftermath.stuck {
+        // At the end, and not only when patience ended: workers went on until then.
+        if let Some(left) = aftermath.stuck.as_ref().or(Some(left).filter(|it| !it.is_nothing())) {
             let messages = left.messages.iter().map(|(name, count)| format!("{count} for {name}"));
             let others = [("effects not sent", left.outbox), ("tokens not consumed", left.tokens)];
             let others = others.into_iter().filter(|(_, count)| *count > 0);
             let others = others.map(|(what, count)| format!("{count} {what}"));
             damage.insert("stuck", messages.chain(others).collect());
         }
-        if dead_letters > 0 {
-            damage.insert("dead letters", vec![format!("{dead_letters} in all")]);
+        if left.dead_letters > 0 {
+            damage.insert("dead letters", vec![format!("{} in all", left.dead_letters)]);
         }
         damage.retain(|_, examples| !examples.is_empty());
         Self {
@@ -121,6 +127,17 @@ impl Report {
             false => println!("  DAMAGE"),
         }
     }
+}
+
+/// Orders whose cancellation did not reach them once, if it was asked for, and never otherwise. The
+/// books cannot tell: one that came too late leaves nothing in them.
+fn wrong_cancellations(accepted: &[Accepted], findings: &Findings) -> Vec<String> {
+    let is_wrong = |invoice: &&Accepted| {
+        let reached = findings.cancellations.get(&invoice.id).copied().unwrap_or_default();
+        reached != usize::from(invoice.cancel_asked)
+    };
+    let name = |invoice: &Accepted| format!("of order {} ({})", invoice.reference, invoice.id);
+    accepted.iter().filter(is_wrong).map(name).collect()
 }
 
 fn line(what: &str, count: u64) {

@@ -14,6 +14,10 @@ use shop::books::SERVICES;
 
 use crate::plan::{EDGE, Server, Wire};
 
+/// How often a server is started that does not start, and the pause in between.
+const TRIES_MAX: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// What a shop stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stack {
@@ -115,6 +119,13 @@ impl Handle {
         let mut process = self.lock();
         process.kill();
         thread::sleep(time);
+        // What others killed may have left processes that are still ending.
+        for _ in 0..TRIES_MAX {
+            if process.resume().is_ok() {
+                return Ok(());
+            }
+            thread::sleep(PAUSE);
+        }
         process.resume()
     }
 

@@ -10,6 +10,7 @@ use shop::audit::Accepted;
 use shop::chaos::Chaos;
 use shop::feeder::{Fed, Feeder};
 use shop::input::christmas_orders;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::Trouble;
@@ -42,6 +43,12 @@ pub(crate) struct Aftermath {
     pub(crate) killed_by_others: u64,
     pub(crate) ended: Vec<String>,
     pub(crate) panics: Vec<String>,
+    /// Processes that crashed, or did not end when they should.
+    pub(crate) crashed: Vec<String>,
+    /// What customers were told that cannot be, or that they were told nothing.
+    pub(crate) complaints: Vec<String>,
+    /// How many faults were planned.
+    pub(crate) planned: usize,
     /// How long customers bought.
     pub(crate) bought_for: Duration,
 }
@@ -73,6 +80,8 @@ struct Storm {
 /// Runs the shop under the plan of faults, and lets it heal.
 pub(crate) async fn run(course: Course) -> Result<Aftermath, Trouble> {
     let (stack, folder) = (course.shape.stack, course.orders.folder.clone());
+    // From here on, for what is begun must be ended.
+    let interrupted = Interruption::new()?;
     let started = spawn_blocking(move || Ground::start(stack, &folder)).await;
     let ground = started.map_err(Trouble::died)??;
     let members = course.shape.members();
@@ -80,18 +89,19 @@ pub(crate) async fn run(course: Course) -> Result<Aftermath, Trouble> {
     let (faults, outages) = (BTreeMap::new(), JoinSet::new());
     let (began, next_look) = (Instant::now(), Instant::now());
     let mut storm = Storm { ground, crew, course, faults, outages, began, next_look };
-    storm.await_opening().await?;
+    storm.await_opening().await.map_err(|trouble| storm.with_last_words(trouble))?;
     storm.began = Instant::now();
-    let fed = storm.rage().await.map_err(|trouble| storm.with_last_words(trouble))?;
+    let planned = plan(&storm.course.shape).len();
+    let feeding = storm.rage(interrupted).await?;
     let bought_for = storm.began.elapsed();
     storm.heal().await?;
-    let fed = storm.await_customers(fed).await.map_err(|trouble| storm.with_last_words(trouble))?;
+    let Feeding { done: fed, complaints, .. } = storm.await_customers(feeding).await?;
     let healed = Instant::now();
     let stuck = storm.drain().await?;
     let drained_in = healed.elapsed();
     let Storm { ground, crew, course, faults, .. } = storm;
     let (killed_by_others, ended) = (crew.killed_by_others, crew.ended.clone());
-    crew.dismiss().await?;
+    let crashed = crew.dismiss().await?;
     let panics = Crew::panics(&course.orders, &members);
     let faults = with_own(faults, &course.orders.faults());
     let (mut accepted, mut refused) = (Vec::new(), Vec::new());
@@ -111,6 +121,9 @@ pub(crate) async fn run(course: Course) -> Result<Aftermath, Trouble> {
         killed_by_others,
         ended,
         panics,
+        crashed,
+        complaints,
+        planned,
         bought_for,
     })
 }
@@ -119,13 +132,34 @@ pub(crate) async fn run(course: Course) -> Result<Aftermath, Trouble> {
 struct Feeding {
     pending: JoinSet<Result<Fed, shop::Stop>>,
     done: Vec<Fed>,
+    complaints: Vec<String>,
+}
+
+/// Ctrl-C, or the wish of another program that this one ends: seen from its making on.
+struct Interruption(Signal, Signal);
+
+impl Interruption {
+    fn new() -> Result<Self, Trouble> {
+        let watch = |kind| signal(kind).map_err(Trouble::io("signals cannot be watched"));
+        Ok(Self(watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?))
+    }
+
+    async fn comes(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
 }
 
 impl Feeding {
     /// Takes what has been answered.
     fn collect(&mut self) -> Result<(), Trouble> {
         while let Some(ended) = self.pending.try_join_next() {
-            self.done.push(ended.map_err(Trouble::died)?.map_err(Trouble::customers)?);
+            match ended.map_err(Trouble::died)? {
+                Ok(fed) => self.done.push(fed),
+                Err(stop) => self.complaints.push(stop.to_string()),
+            }
         }
         Ok(())
     }
@@ -156,7 +190,7 @@ impl Storm {
     }
 
     /// Customers buy, and faults happen, until the time is over or Ctrl-C ends it.
-    async fn rage(&mut self) -> Result<Feeding, Trouble> {
+    async fn rage(&mut self, mut interrupted: Interruption) -> Result<Feeding, Trouble> {
         let Course { shape, orders, rate, .. } = self.course.clone();
         let chaos = Chaos::new(shape.seed, &orders.faults(), Duration::ZERO);
         let chaos = Arc::new(chaos.map_err(Trouble::io("the faults cannot be written down"))?);
@@ -166,14 +200,13 @@ impl Storm {
         let count = (shape.length.as_secs_f64() * rate).ceil() as usize;
         let mut invoices = christmas_orders(shape.seed, count).into_iter().enumerate().peekable();
         let mut events = plan(&shape).into_iter().peekable();
-        let mut feeding = Feeding { pending: JoinSet::new(), done: Vec::new() };
+        let (done, complaints) = (Vec::new(), Vec::new());
+        let mut feeding = Feeding { pending: JoinSet::new(), done, complaints };
         let mut beat = tokio::time::interval(BEAT);
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::pin!(interrupted);
         while self.began.elapsed() < shape.length {
             tokio::select! {
                 _ = beat.tick() => {}
-                _ = &mut interrupted => break,
+                () = interrupted.comes() => break,
             }
             let due = (self.began.elapsed().as_secs_f64() * rate) as usize;
             while let Some((_, invoice)) = invoices.next_if(|(index, _)| *index <= due) {
@@ -256,13 +289,13 @@ impl Storm {
     }
 
     /// Waits for the customers who have no answer yet.
-    async fn await_customers(&mut self, mut feeding: Feeding) -> Result<Vec<Fed>, Trouble> {
+    async fn await_customers(&mut self, mut feeding: Feeding) -> Result<Feeding, Trouble> {
         while !feeding.pending.is_empty() {
             tokio::time::sleep(BEAT).await;
             self.tend()?;
             feeding.collect()?;
         }
-        Ok(feeding.done)
+        Ok(feeding)
     }
 
     /// Waits until all is worked off, twice in a row; else tells what is left.

@@ -1,11 +1,14 @@
 //! Many who write the same rows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use semel_core::Store as _;
+use semel_core::broker::{Destination, Outgoing, Receive, SendOutcome, SettleOutcome, Settlement};
+use semel_core::envelope::PARTITION_KEY;
 use semel_core::store::Trouble;
 use semel_core::store::{Change, Expect, ItemKey, Keep, Space, WriteOutcome};
+use semel_core::{Broker as _, Envelope, Store as _};
 use semel_postgres::tokio_postgres::{self, NoTls};
 use semel_postgres::{Options, Postgres, Wake};
 use semel_servers::{Durability, Postgres as Server};
@@ -74,6 +77,38 @@ async fn a_row_that_somebody_holds_stops_only_those_who_want_it() {
     assert!(error.to_string().contains("holds rows"), "{error}");
     holding.rollback().await.unwrap();
     assert!(matches!(write("held").await, WriteOutcome::Applied(_)));
+}
+
+/// Of one key some messages are taken at a time. Whoever waits for the next is given them when those
+/// are done, however seldom it looks by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_behind_its_key_comes_when_that_is_done() {
+    let schema = crate::rig::fresh_schema();
+    let options = Options { schema, look_every: Duration::from_secs(600), ..Options::default() };
+    let place = Postgres::connect_with(&crate::rig::address(), options).await.unwrap();
+    let place = Arc::new(place);
+    let messages = (0..150).map(|number: u32| {
+        let mut envelope = Envelope::new(number.to_string(), "/test", "t", Bytes::new());
+        envelope.set_text(PARTITION_KEY, "one");
+        let to = Destination::Endpoint("hot".to_owned());
+        Outgoing { to, envelope, delay: Duration::ZERO }
+    });
+    let sent = place.send(messages.collect()).await;
+    assert!(sent.iter().all(|sent| matches!(sent, SendOutcome::Sent)));
+    let receive = |wait| {
+        let (endpoint, lease) = ("hot".to_owned(), Duration::from_secs(600));
+        let (place, request) = (place.clone(), Receive { endpoint, max: 1_000, lease, wait });
+        async move { place.receive(&request).await.unwrap() }
+    };
+    let first = receive(Duration::ZERO).await;
+    assert!(first.len() < 150, "all of them at once: nothing waits");
+    let next = tokio::spawn(receive(Duration::from_secs(20)));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for delivery in &first {
+        let outcome = place.settle(&delivery.receipt, Settlement::Ack).await;
+        assert!(matches!(outcome, SettleOutcome::Settled), "{outcome:?}");
+    }
+    assert_eq!(first.len() + next.await.unwrap().len(), 150);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
