@@ -108,6 +108,9 @@
 //! - Leases and delays go by the server's clock: each handle asks once a minute, and after each cut,
 //!   how far its own is from it, and minds what is half a second or more. A clock that jumps is off
 //!   until then: messages are taken too early, and the fence of their records holds; or later.
+//! - A handle that only sends asks for the server's time when it connects, and not again.
+//! - A message that was settled may be handed out once more by a consumer that was made anew after a
+//!   server forgot what it had handed out: protocols with an inbox recognise it.
 //! - The records of all endpoints of a place share one stream. Where its leader is the bottleneck,
 //!   use several prefixes.
 //! - The consumer walks over all messages in work, delayed and dead whenever a timer ends: many
