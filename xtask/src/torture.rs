@@ -60,15 +60,11 @@ fn both_have_noticed() -> Result<(), Failure> {
     Ok(())
 }
 
-/// With the features that the tests are built with: nothing is built twice.
 fn build() -> Result<(), Failure> {
-    let what = ["build", "--locked", "--workspace", "--all-features", "--bin", "semel-torture"];
+    let what = ["build", "--locked", "-p", "semel-torture"];
     shell::run(&mut shell::cargo(what), "repair what the compiler names")
 }
 
 fn program() -> Command {
-    let what = ["run", "--quiet", "--locked", "--workspace", "--all-features"];
-    let mut command = shell::cargo(what);
-    command.args(["--bin", "semel-torture", "--"]);
-    command
+    shell::cargo(["run", "--quiet", "--locked", "-p", "semel-torture", "--"])
 }
