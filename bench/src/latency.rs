@@ -16,9 +16,9 @@ use crate::work::fresh_file;
 
 /// Carries when it was due, in microseconds since the start.
 #[derive(Serialize, Deserialize)]
-struct Ping {
+pub(crate) struct Ping {
     number: u64,
-    due_us: u64,
+    pub(crate) due_us: u64,
 }
 
 impl Message for Ping {
@@ -92,7 +92,7 @@ fn host(backend: Backend, times: Arc<Mutex<Histogram<u64>>>, started: Instant) -
 }
 
 /// Sends on schedule, whether or not earlier sends have ended: a slow store gets no mercy.
-async fn send(backend: Backend, rate: u32, total: u64, started: Instant) -> Result<()> {
+pub(crate) async fn send(backend: Backend, rate: u32, total: u64, started: Instant) -> Result<()> {
     let mut sends = tokio::task::JoinSet::new();
     for number in 0..total {
         let due = Duration::from_secs_f64(number as f64 / f64::from(rate));

@@ -10,31 +10,15 @@ use semel::core::operator::DeadLetter;
 use semel::core::protocols::{Outcome, Places, Processed, Protocol, Work};
 use semel::core::store::StoreLimits;
 use semel::core::{Store, StoreError};
-use semel::{Backend, Context, Endpoint, Envelope, Host, Keyed, Message, Transactional};
+use semel::{Backend, Context, Endpoint, Envelope, Host, Transactional};
 use semel_servers::Postgres;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::work::place;
 use crate::Result;
+use crate::latency::{Ping, send};
 use crate::report::Latency;
-
-/// Carries when it was due, in microseconds since the start.
-#[derive(Serialize, Deserialize)]
-struct Ping {
-    number: u64,
-    due_us: u64,
-}
-
-impl Message for Ping {
-    const TYPE: &'static str = "bench.ping";
-}
-
-impl Keyed for Ping {
-    fn key(&self) -> String {
-        (self.number % 1_000).to_string()
-    }
-}
 
 /// The entity.
 #[derive(Default, Serialize, Deserialize)]
@@ -123,20 +107,4 @@ pub(super) async fn measure(server: &Postgres, rate: u32, seconds: u32) -> Resul
     host.await??;
     let times = times.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Latency::new(rate, &times))
-}
-
-/// Sends on schedule, whether or not earlier sends have ended: a slow store gets no mercy.
-async fn send(backend: Backend, rate: u32, total: u64, started: Instant) -> Result<()> {
-    let mut sends = tokio::task::JoinSet::new();
-    for number in 0..total {
-        let due = Duration::from_secs_f64(number as f64 / f64::from(rate));
-        tokio::time::sleep_until(started + due).await;
-        let backend = backend.clone();
-        let ping = Ping { number, due_us: due.as_micros() as u64 };
-        sends.spawn(async move { backend.send("pings", ping).await });
-    }
-    while let Some(sent) = sends.join_next().await {
-        sent??;
-    }
-    Ok(())
 }

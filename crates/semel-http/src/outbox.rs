@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use semel_core::broker::{Outgoing, SendOutcome};
-use semel_core::protocols::Kept;
+use semel_core::broker::Outgoing;
+use semel_core::protocols::{Kept, Outcome};
 use semel_core::store::{
     Change, Expect, Item, ItemKey, Keep, Page, Space, Trouble, Version, WriteOutcome,
 };
@@ -70,8 +70,8 @@ impl Record {
     pub(crate) fn dispatch(self, backend: Backend) {
         tokio::spawn(async move {
             let key = self.key.clone();
-            if let Err(error) = send(&backend, self.messages, self.key).await {
-                tracing::warn!(%error, ?key, "messages of an action are sent later");
+            if let Err(why) = send(&backend, self.messages, self.key).await {
+                tracing::warn!(?why, ?key, "messages of an action are sent later");
             }
         });
     }
@@ -79,23 +79,11 @@ impl Record {
 
 /// Sends messages, and then removes their record. It is written once and never again, so whatever
 /// stands there is this record.
-async fn send(backend: &Backend, messages: Vec<Outgoing>, key: ItemKey) -> Result<(), StoreError> {
-    let count = messages.len();
-    let outcomes = backend.broker().send(messages).await;
-    debug_assert_eq!(outcomes.len(), count, "one answer for each message");
-    for outcome in outcomes {
-        match outcome {
-            SendOutcome::Sent => {}
-            SendOutcome::Unknown(error) => return Err(error),
-            // What was committed is never given up: the broker's limits may change.
-            SendOutcome::Refused(error) => {
-                return Err(StoreError { trouble: Trouble::Unavailable, ..error });
-            }
-        }
-    }
+async fn send(backend: &Backend, messages: Vec<Outgoing>, key: ItemKey) -> Result<(), Outcome> {
+    backend.places().dispatch(messages).await?;
     match backend.store().write(vec![Change::Delete { key, expect: Expect::Anything }]).await {
         WriteOutcome::Applied(_) | WriteOutcome::Conflict(_) => Ok(()),
-        WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => Err(error),
+        WriteOutcome::Refused(error) | WriteOutcome::Unknown(error) => Err(error.into()),
     }
 }
 
@@ -153,8 +141,8 @@ async fn finish(
             match resend(backend, record).await {
                 Ok(()) => continue,
                 // One that cannot be sent holds up no other.
-                Err(error) => {
-                    tracing::warn!(%error, ?key, "messages of an action cannot be sent");
+                Err(why) => {
+                    tracing::warn!(?why, ?key, "messages of an action cannot be sent");
                 }
             }
         }
@@ -163,7 +151,7 @@ async fn finish(
     left
 }
 
-async fn resend(backend: &Backend, record: Item) -> Result<(), StoreError> {
+async fn resend(backend: &Backend, record: Item) -> Result<(), Outcome> {
     let kept: Vec<Kept> = serde_json::from_slice(&record.value).map_err(|error| StoreError {
         trouble: Trouble::Broken,
         store: format!("{:?}", backend.store()),
