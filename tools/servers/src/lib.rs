@@ -12,6 +12,7 @@
 
 #![warn(missing_docs)]
 
+mod as_server;
 mod beside_postgres;
 mod daemon;
 mod nats;

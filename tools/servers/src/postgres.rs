@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::as_server::{as_server, ask, hand_over, output, program};
 use crate::daemon::{Daemon, listens};
-use crate::{ServerError, fresh, packages};
+use crate::{ServerError, fresh};
 
 /// How long killed processes may take to be gone.
 const CHILDREN_MAX: Duration = Duration::from_secs(10);
@@ -53,11 +54,9 @@ impl Postgres {
     }
 
     fn create(&self, durability: Durability, settings: &[&str]) -> Result<(), ServerError> {
-        if is_root() {
-            succeed(Command::new("chown").arg("postgres").arg(&self.folder))?;
-        }
+        hand_over(&self.folder)?;
         let data = self.data();
-        let mut initdb = self.program("initdb")?;
+        let mut initdb = program("initdb", &self.folder)?;
         initdb.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8"]);
         initdb.args(["--no-sync", "--locale=C.UTF-8"]);
         succeed(&mut initdb)?;
@@ -84,7 +83,7 @@ impl Postgres {
     /// A certificate for `localhost` that signs itself: `server.crt` beside the data.
     fn make_certificate(&self) -> Result<(), ServerError> {
         let data = self.data();
-        let mut openssl = self.as_server("openssl");
+        let mut openssl = as_server("openssl", &self.folder);
         openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
         openssl.args(["-nodes", "-days", "3650", "-subj", "/CN=localhost"]);
         openssl.args(["-addext", "subjectAltName=DNS:localhost"]);
@@ -102,7 +101,7 @@ impl Postgres {
         }
         // What a killed server left behind; no other can use this folder.
         let _ = fs::remove_file(self.data().join("postmaster.pid"));
-        let mut command = self.program("postgres")?;
+        let mut command = program("postgres", &self.folder)?;
         command.arg("-D").arg(self.data());
         let log = self.folder.join("log");
         let is_ready = || listens(self.port) && self.answers();
@@ -111,7 +110,7 @@ impl Postgres {
     }
 
     fn answers(&self) -> bool {
-        let Ok(mut probe) = self.program("pg_isready") else { return false };
+        let Ok(mut probe) = program("pg_isready", &self.folder) else { return false };
         probe.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
         probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
     }
@@ -156,9 +155,7 @@ impl Postgres {
 
     /// Runs a statement as its owner, with `psql`.
     pub fn run(&self, sql: &str) -> Result<String, ServerError> {
-        let mut psql = self.program("psql")?;
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]).arg(self.address());
-        output(&mut psql)
+        ask(&self.folder, &self.address(), sql)
     }
 
     /// Whether it runs; `false` if it was killed, by whomever.
@@ -194,30 +191,6 @@ impl Postgres {
     fn signal_postmaster(&self, signal: &str) -> Result<(), ServerError> {
         let Some(process) = self.process() else { return Ok(()) };
         send_signal(signal, &[process])
-    }
-
-    fn program(&self, name: &str) -> Result<Command, ServerError> {
-        let folder = Path::new("/usr/lib/postgresql");
-        match packages::newest(folder, &format!("bin/{name}")) {
-            Some(path) => Ok(self.as_server(path)),
-            None => Err(ServerError::new(
-                format!("PostgreSQL's `{name}` is not installed"),
-                "run `cargo xtask test tools`, or install the package `postgresql`",
-            )),
-        }
-    }
-
-    /// A program that runs as the user who may own the data.
-    fn as_server(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = if is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
-        command.current_dir(&self.folder);
-        command
     }
 }
 
@@ -255,21 +228,6 @@ fn send_signal(signal: &str, processes: &[u32]) -> Result<(), ServerError> {
     succeed(&mut kill)
 }
 
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
-}
-
 fn succeed(command: &mut Command) -> Result<(), ServerError> {
     output(command).map(drop)
-}
-
-fn output(command: &mut Command) -> Result<String, ServerError> {
-    let shown = format!("{command:?}");
-    let fail = |what: String| ServerError::new(format!("{shown}: {what}"), "run it by hand");
-    let output = command.output().map_err(|error| fail(error.to_string()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    Err(fail(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{as_server, hand_over, output};
+use crate::as_server::{as_server, hand_over, output};
 use crate::daemon::{Daemon, listens};
 use crate::{Postgres, ServerError, fresh};
 

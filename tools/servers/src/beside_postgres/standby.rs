@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{ask, hand_over, output, program};
+use crate::as_server::{ask, hand_over, output, program};
 use crate::daemon::Daemon;
 use crate::{Postgres, ServerError, fresh};
 
