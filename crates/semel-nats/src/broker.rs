@@ -34,7 +34,7 @@ impl Broker for Nats {
     }
 
     async fn receive(&self, request: &Receive) -> Result<Vec<Delivery>, StoreError> {
-        self.catch_up().await;
+        self.removals.wake();
         let queue = self.queue("receive", &request.endpoint).await?;
         if request.max == 0 {
             return Ok(Vec::new());

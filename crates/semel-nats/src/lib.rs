@@ -130,6 +130,7 @@ mod broker;
 mod clock;
 mod connect;
 mod error;
+mod gravestone;
 mod message;
 mod names;
 mod operator;
@@ -139,6 +140,7 @@ mod receipt;
 mod receive;
 mod record;
 mod registry;
+mod removal;
 mod send;
 mod settle;
 mod stored;
@@ -157,6 +159,7 @@ use semel_core::store::Trouble;
 use clock::ServerClock;
 use message::HEADER_BYTES_MAX;
 use names::Names;
+use removal::{Removals, Remover};
 use topology::Queue;
 use tops::Tops;
 use wire::Wire;
@@ -176,10 +179,11 @@ pub struct Nats {
     clock: ServerClock,
     /// The queues that are known to be there.
     known: Mutex<HashMap<String, Arc<Queue>>>,
-    /// Settled messages that are still to be removed: stream, sequence, and revision of the record.
-    unfinished: Mutex<Vec<(String, u64, u64)>>,
     /// The highest message of each stream that we know of.
-    tops: Tops,
+    tops: Arc<Tops>,
+    /// Settled messages that are still to be removed.
+    removals: Arc<Removals>,
+    _remover: Remover,
     /// The newest revision of the registrations that we know of.
     registry_seen: AtomicU64,
 }
@@ -199,16 +203,20 @@ impl Nats {
         };
         let wire = connect::connect(&place, &addresses, &options).await?;
         let clock = ServerClock::new(options.clock.clone());
-        let (known, unfinished) = (Mutex::default(), Mutex::default());
+        let tops = Arc::new(Tops::default());
+        let removals = Removals::new(wire.clone(), names.clone(), place.clone(), tops.clone());
+        let removals = Arc::new(removals);
+        let remover = removals.start();
         let nats = Self {
             wire,
             names,
             options,
             place,
             clock,
-            known,
-            unfinished,
-            tops: Tops::default(),
+            known: Mutex::default(),
+            tops,
+            removals,
+            _remover: remover,
             registry_seen: AtomicU64::new(0),
         };
         nats.ensure_state().await?;
@@ -230,10 +238,6 @@ impl Nats {
     fn message_bytes_max(&self) -> usize {
         let payload = self.payload_max();
         payload.saturating_sub(HEADER_BYTES_MAX + 1024).max(payload / 2)
-    }
-
-    fn unfinished(&self) -> MutexGuard<'_, Vec<(String, u64, u64)>> {
-        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<String, Arc<Queue>>> {

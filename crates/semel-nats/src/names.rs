@@ -50,6 +50,16 @@ impl Names {
         format!("{}.state.{}.*", self.prefix, token.unwrap_or("*"))
     }
 
+    /// What says which messages of an endpoint were removed; no endpoint's token ends like this.
+    pub(crate) fn gravestone_subject(&self, token: &str, id: &str) -> String {
+        format!("{}.state.{token}=gone.g{id}", self.prefix)
+    }
+
+    /// All that say so of an endpoint.
+    pub(crate) fn gravestones(&self, token: &str) -> String {
+        format!("{}.state.{token}=gone.*", self.prefix)
+    }
+
     pub(crate) fn registry_subject(&self) -> String {
         format!("{}.endpoints", self.prefix)
     }
@@ -125,6 +135,7 @@ mod tests {
         assert_eq!(names.parse_record(&names.record_subject("a=2Eb", 7)), Some(("a=2Eb", 7)));
         assert_eq!(names.parse_record(&names.registry_subject()), None);
         assert_eq!(names.parse_record("shop-12.state.a.1"), None);
+        assert_eq!(names.parse_record(&names.gravestone_subject("a", "7")), None);
         assert_eq!(names.parse_queue(&names.queue_stream("state")), Some("state"));
         assert_eq!(names.parse_queue(&names.state_stream()), None);
     }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_nats::Message;
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use semel_core::broker::{DeadReason, Receipt};
 use semel_core::operator::{DeadLetter, DeadLetterFilter, EndpointReport, Operator, Report};
 use semel_core::{StoreError, Timestamp};
@@ -10,17 +12,22 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::Failed;
-use crate::receipt::Held;
+use crate::receipt::{Arrival, Held};
 use crate::record::{Death, Record, State};
 use crate::registry::Registry;
 use crate::stored::Stored;
+use crate::topology::StreamState;
 use crate::wire::nanos;
 use crate::{Nats, message, names};
 
 /// How many records are read in one go.
 const PAGE: usize = 500;
 /// How many settled messages are looked for that may still be there.
-const SETTLED_MAX: usize = 1_000;
+const SETTLED_MAX: usize = 10_000;
+/// How many of them are looked for at the same time.
+const LOOKS_IN_FLIGHT: usize = 64;
+/// How often a stream is looked at that changes meanwhile.
+const LOOKS_MAX: usize = 5;
 /// How long the server keeps our cursor should we vanish.
 const CURSOR_IDLE: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -122,12 +129,33 @@ impl Nats {
         token: Option<&str>,
         from: u64,
     ) -> Result<Vec<Lying>, StoreError> {
-        let stream = self.names.state_stream();
-        let failed = |failed| self.failed(operation, failed);
-        let cursor = self.open_cursor(&self.names.records(token), from).await.map_err(failed)?;
-        let read = self.read_all(&stream, &cursor.name).await;
+        let found = self.messages(&self.names.records(token), from).await;
+        let found = found.map_err(|failed| self.failed(operation, failed))?;
+        // A record that changes meanwhile comes twice: the later one counts.
+        let mut records: BTreeMap<(String, u64), Lying> = BTreeMap::new();
+        for (message, place) in found {
+            let subject = message.subject.as_str();
+            let Some((token, sequence)) = self.names.parse_record(subject) else { continue };
+            let token = token.to_owned();
+            let record = Record::read(&message.payload);
+            let lying = Lying { token: token.clone(), sequence, revision: place.sequence, record };
+            records.insert((token, sequence), lying);
+        }
+        let mut records: Vec<Lying> = records.into_values().collect();
+        records.sort_by_key(|lying| lying.revision);
+        Ok(records)
+    }
+
+    /// Everything of the stream of records under some subjects, from a revision on, in its order.
+    pub(crate) async fn messages(
+        &self,
+        filter: &str,
+        from: u64,
+    ) -> Result<Vec<(Message, Arrival)>, Failed> {
+        let cursor = self.open_cursor(filter, from).await?;
+        let read = self.read_all(&self.names.state_stream(), &cursor.name).await;
         self.close_cursor(&cursor).await;
-        read.map_err(failed)
+        read
     }
 
     /// A consumer of our own that walks over records.
@@ -148,33 +176,25 @@ impl Nats {
         let _ = self.wire.api::<Value>(&end, &json!({})).await;
     }
 
-    async fn read_all(&self, stream: &str, cursor: &str) -> Result<Vec<Lying>, Failed> {
-        // A record that changes meanwhile comes twice: the later one counts.
-        let mut records: BTreeMap<(String, u64), Lying> = BTreeMap::new();
+    async fn read_all(
+        &self,
+        stream: &str,
+        cursor: &str,
+    ) -> Result<Vec<(Message, Arrival)>, Failed> {
+        let mut messages = Vec::new();
         loop {
             let page = self.wire.pull(stream, cursor, PAGE, None).await?;
             if page.was_cut {
                 return Err(Failed::Silent("the connection was cut".to_owned()));
             }
-            let page = page.messages;
-            if page.is_empty() {
-                break;
+            if page.messages.is_empty() {
+                return Ok(messages);
             }
-            for message in page {
-                let subject = message.subject.as_str();
-                let Some((token, sequence)) = self.names.parse_record(subject) else { continue };
-                let ack = message.reply.as_deref().unwrap_or_default();
-                let Some(place) = crate::receipt::Arrival::parse(ack) else { continue };
-                let token = token.to_owned();
-                let record = Record::read(&message.payload);
-                let lying =
-                    Lying { token: token.clone(), sequence, revision: place.sequence, record };
-                records.insert((token, sequence), lying);
-            }
+            messages.extend(page.messages.into_iter().filter_map(|message| {
+                let place = Arrival::parse(message.reply.as_deref().unwrap_or_default())?;
+                Some((message, place))
+            }));
         }
-        let mut records: Vec<Lying> = records.into_values().collect();
-        records.sort_by_key(|lying| lying.revision);
-        Ok(records)
     }
 
     /// The endpoints that have a stream.
@@ -201,9 +221,8 @@ impl Nats {
         records: &[Lying],
     ) -> Result<EndpointReport, Failed> {
         let stream = self.names.queue_stream(token);
-        let state = self.stream_info(&stream).await?.state;
+        let (state, settled) = self.state_and_settled(&stream, records).await?;
         let now = self.clock.now().unix_ms();
-        let settled = self.settled_ones(&stream, records).await?;
         let mut report = EndpointReport::default();
         for lying in records {
             match lying.record.state {
@@ -221,13 +240,35 @@ impl Nats {
         Ok(report)
     }
 
-    /// How many settled messages nobody has removed yet.
+    /// What a stream holds, and how many of its messages are settled, and not removed yet.
+    async fn state_and_settled(
+        &self,
+        stream: &str,
+        records: &[Lying],
+    ) -> Result<(StreamState, u64), Failed> {
+        let mut state = self.stream_info(stream).await?.state;
+        for _ in 1..LOOKS_MAX {
+            let settled = self.settled_ones(stream, records).await?;
+            let after = self.stream_info(stream).await?.state;
+            // Otherwise some of them were removed meanwhile.
+            if after == state {
+                return Ok((state, settled));
+            }
+            state = after;
+        }
+        Ok((state, self.settled_ones(stream, records).await?))
+    }
+
     async fn settled_ones(&self, stream: &str, records: &[Lying]) -> Result<u64, Failed> {
-        let done = records.iter().filter(|lying| lying.record.state == State::Done);
+        let mut done: Vec<&Lying> = records.iter().collect();
+        done.retain(|lying| lying.record.state == State::Done);
+        done.truncate(SETTLED_MAX);
         let mut count = 0;
-        for lying in done.take(SETTLED_MAX) {
-            let found = self.wire.get(stream, lying.sequence).await?;
-            count += u64::from(found.is_some_and(|it| lying.record.is_of(it.stored())));
+        for some in done.chunks(LOOKS_IN_FLIGHT) {
+            let looks = some.iter().map(|lying| self.wire.get(stream, lying.sequence));
+            for (found, lying) in join_all(looks).await.into_iter().zip(some) {
+                count += u64::from(found?.is_some_and(|it| lying.record.is_of(it.stored())));
+            }
         }
         Ok(count)
     }

@@ -28,8 +28,12 @@ impl Nats {
         if queue.cuts_seen.swap(cuts, Ordering::Relaxed) == cuts {
             return Ok(());
         }
-        let checked = self.renew_if_forgetful(queue).await;
-        let renewed = checked.map_err(|failed| {
+        let checked = async {
+            // First: what was removed must be known before it is offered again.
+            queue.learn(self.graveyard(&queue.token).await?);
+            self.renew_if_forgetful(queue).await
+        };
+        let renewed = checked.await.map_err(|failed| {
             queue.cuts_seen.store(NEVER, Ordering::Relaxed);
             self.forget_if_gone(queue, &failed);
             self.failed("receive", failed)
@@ -46,7 +50,7 @@ impl Nats {
         self.tops.forget(&self.names.state_stream());
         let is_forgetful = self.is_forgetful(queue).await?;
         if is_forgetful {
-            self.forget_stream(&queue.stream);
+            self.removals.forget_stream(&queue.stream);
             tracing::warn!(stream = queue.stream, "the consumer forgot messages; it begins anew");
             let end = format!("CONSUMER.DELETE.{}.{CONSUMER}", queue.stream);
             self.wire.api::<serde_json::Value>(&end, &serde_json::json!({})).await?;

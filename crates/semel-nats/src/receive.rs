@@ -13,6 +13,7 @@ use crate::message;
 use crate::names::CONSUMER;
 use crate::receipt::{Arrival, Held};
 use crate::record::{Record, State};
+use crate::removal::Settled;
 use crate::topology::Queue;
 use crate::wire::{Expect, PULL_WAIT_MAX, nanos};
 use crate::{Nats, RECEIVE_MAX};
@@ -68,6 +69,14 @@ fn decide(
             State::Dead => Step::Hold(DEAD_ALARM, None),
             State::Done => Step::Remove,
         },
+    }
+}
+
+/// The word that puts a message off.
+fn later(span: Duration) -> String {
+    match nanos(span.min(PUT_OFF_MAX)) {
+        0 => "-NAK".to_owned(),
+        span => format!("-NAK {{\"delay\": {span}}}"),
     }
 }
 
@@ -172,6 +181,10 @@ impl Nats {
             return Err(Failed::Garbled(format!("`{ack}` is no subject of a consumer")));
         };
         self.tops.saw(&queue.stream, arrival.sequence);
+        if queue.was_settled(arrival.sequence, arrival.stored) {
+            self.remove_offered(queue, &arrival, None).await?;
+            return Ok(None);
+        }
         let headers = message::pairs(message.headers.as_ref());
         let due = message::due(&headers);
         let mut seen = match arrival.handed_out {
@@ -187,7 +200,7 @@ impl Nats {
             let (next, hold) = match decide(record, due, &arrival, now.unix_ms(), until) {
                 Step::Remove => {
                     if let Some((revision, _)) = seen {
-                        self.remove_offered(queue, &arrival, revision).await?;
+                        self.remove_offered(queue, &arrival, Some(revision)).await?;
                     }
                     return Ok(None);
                 }
@@ -199,11 +212,8 @@ impl Nats {
                 Step::Take(next) => (next, None),
             };
             // The two touch different things: the record is the truth, the other its alarm.
-            let (put, ()) = tokio::join!(
-                self.put_record(&queue.token, arrival.sequence, &next, expect),
-                self.put_off(&ack, hold.unwrap_or(lease)),
-            );
-            match put {
+            self.set_alarm(&ack, hold.unwrap_or(lease)).await;
+            match self.put_record(&queue.token, arrival.sequence, &next, expect).await {
                 Ok(_) if hold.is_some() => return Ok(None),
                 Ok(revision) => {
                     let first = expect == Expect::Last(0);
@@ -211,7 +221,7 @@ impl Nats {
                     if first && (arrival.handed_out > 1 || late) {
                         // It may have been settled, record and all, while we held it.
                         if self.wire.get(&queue.stream, arrival.sequence).await?.is_none() {
-                            self.remove_later(&queue.stream, arrival.sequence, revision);
+                            self.remove_later(queue, &arrival, Some(revision), true).await;
                             return Ok(None);
                         }
                     }
@@ -233,15 +243,25 @@ impl Nats {
         &self,
         queue: &Queue,
         arrival: &Arrival,
-        revision: u64,
+        revision: Option<u64>,
     ) -> Result<(), Failed> {
-        if self.is_below_top(&queue.stream, arrival.sequence).await? {
-            self.finish(&queue.stream, arrival.sequence, revision).await;
-        } else {
+        if !self.is_below_top(&queue.stream, arrival.sequence).await? {
             self.put_off(&arrival.ack, DEAD_ALARM).await;
-            self.remove_later(&queue.stream, arrival.sequence, revision);
         }
+        self.remove_later(queue, arrival, revision, false).await;
         Ok(())
+    }
+
+    async fn remove_later(
+        &self,
+        queue: &Queue,
+        arrival: &Arrival,
+        revision: Option<u64>,
+        is_gone: bool,
+    ) {
+        let Arrival { sequence, stored, .. } = *arrival;
+        let token = queue.token.clone();
+        self.removals.add(Settled { token, sequence, stored, revision, is_gone }).await;
     }
 
     fn delivery(
@@ -271,11 +291,16 @@ impl Nats {
     /// Tells the consumer when to offer a message again. A word that is lost costs time alone: the
     /// record says whose the message is.
     pub(crate) async fn put_off(&self, ack: &str, span: Duration) {
-        let word = match nanos(span.min(PUT_OFF_MAX)) {
-            0 => "-NAK".to_owned(),
-            span => format!("-NAK {{\"delay\": {span}}}"),
-        };
-        if let Err(failed) = self.wire.tell(ack, word).await {
+        self.note_told(self.wire.tell(ack, later(span)).await);
+    }
+
+    /// The same, without waiting for the consumer's word.
+    async fn set_alarm(&self, ack: &str, span: Duration) {
+        self.note_told(self.wire.mention(ack, later(span)).await);
+    }
+
+    fn note_told(&self, told: Result<(), Failed>) {
+        if let Err(failed) = told {
             let error = self.failed("put off a message", failed);
             tracing::debug!(%error, "the server may offer a message early or late");
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use semel_core::StoreError;
 use semel_core::broker::{Lease, Receipt, SettleOutcome, Settlement};
 
@@ -12,14 +11,12 @@ use crate::operator::Lying;
 use crate::receipt::{Arrival, Held, renewed};
 use crate::receive::DEAD_ALARM;
 use crate::record::{Record, State};
-use crate::wire::{Expect, Removal};
+use crate::removal::Settled;
+use crate::wire::Expect;
 
 /// How often a record is looked at again that changed under our hands.
 const LOOKS_MAX: usize = 8;
 
-/// How many settled messages are remembered that are still to be removed. The others are found when
-/// their endpoint registers again.
-const UNFINISHED_MAX: usize = 10_000;
 /// How many records of the past one sweep looks at.
 const SWEPT_MAX: usize = 1_000;
 
@@ -137,8 +134,10 @@ impl Nats {
                     // Whoever removes dead letters knows nothing of the queue, and may end now.
                     let _ = self.is_below_top(&stream, held.sequence).await;
                 }
-                self.remove_later(&stream, held.sequence, revision);
-                self.catch_up().await;
+                let (token, sequence) = (held.token.clone(), held.sequence);
+                let (stored, revision) = (record.stored, Some(revision));
+                let is_gone = false;
+                self.removals.add(Settled { token, sequence, stored, revision, is_gone }).await;
             }
             State::Waiting if before == Before::Dead => {
                 self.wake(&stream, &record.ack, Duration::from_millis(wait)).await;
@@ -147,66 +146,6 @@ impl Nats {
             State::Dead => self.put_off(&held.ack, DEAD_ALARM).await,
             State::Leased => {}
         }
-    }
-
-    /// Removes a message that is done, and then its record; later, if it is the highest in its
-    /// stream, or its record is. With the message, the consumer's memory
-    /// of it goes; its acknowledgement would add nothing, for in a cluster its leader answers before
-    /// the others know.
-    ///
-    /// The message is erased, in this order, because a server notes what was merely removed some
-    /// time later: killed before, it has the message again, and by then its record may be gone.
-    pub(crate) async fn finish(&self, stream: &str, sequence: u64, revision: u64) {
-        if !self.is_removable(stream, sequence, revision) {
-            return self.remove_later(stream, sequence, revision);
-        }
-        let erased = self.wire.remove(stream, sequence, Removal::Erase).await;
-        let removed = match erased {
-            Ok(_) => self.wire.remove(&self.names.state_stream(), revision, Removal::Forget).await,
-            Err(failed) => Err(failed),
-        };
-        if let Err(failed) = removed {
-            let error = self.failed("remove a settled message", failed);
-            tracing::warn!(%error, sequence, "a settled message is removed later");
-            self.remove_later(stream, sequence, revision);
-        }
-    }
-
-    /// Forgets what was known of a stream, which may have been made anew: other messages may have the
-    /// numbers of those that were to be removed. What they leave is swept up by a registration.
-    pub(crate) fn forget_stream(&self, stream: &str) {
-        self.tops.forget(stream);
-        let is_of_all = stream == self.names.state_stream();
-        self.unfinished().retain(|(of, ..)| !is_of_all && of != stream);
-    }
-
-    fn is_removable(&self, stream: &str, sequence: u64, revision: u64) -> bool {
-        let records = self.names.state_stream();
-        self.tops.is_below(stream, sequence) && self.tops.is_below(&records, revision)
-    }
-
-    pub(crate) fn remove_later(&self, stream: &str, sequence: u64, revision: u64) {
-        let mut unfinished = self.unfinished();
-        let settled = (stream.to_owned(), sequence, revision);
-        if unfinished.len() < UNFINISHED_MAX && !unfinished.contains(&settled) {
-            unfinished.push(settled);
-        }
-    }
-
-    /// Removes what could not be removed when it was settled: nobody may be offered it again, and
-    /// so find it.
-    pub(crate) async fn catch_up(&self) {
-        if self.unfinished().is_empty() || self.wire.check_connected().is_err() {
-            return;
-        }
-        let is_due = |(stream, sequence, revision): &mut (String, u64, u64)| {
-            self.is_removable(stream, *sequence, *revision)
-        };
-        let due: Vec<_> = self.unfinished().extract_if(.., is_due).collect();
-        let finishing = due
-            .iter()
-            .map(|(stream, sequence, revision)| self.finish(stream, *sequence, *revision));
-        join_all(finishing).await;
     }
 
     /// Wakes the consumer's interest in a message that it may have offered to others since.
@@ -234,24 +173,18 @@ impl Nats {
             let swept = self.sweep_one(&queue.stream, &lying).await;
             swept.map_err(|failed| self.failed(SWEEP, failed))?;
         }
-        Ok(())
+        self.sweep_gravestones(&queue.token).await.map_err(|failed| self.failed(SWEEP, failed))
     }
 
     async fn sweep_one(&self, stream: &str, lying: &Lying) -> Result<(), Failed> {
-        match self.wire.get(stream, lying.sequence).await? {
-            None => {
-                let state = self.names.state_stream();
-                if self.tops.is_below(&state, lying.revision) {
-                    self.wire.remove(&state, lying.revision, Removal::Forget).await?;
-                }
-            }
-            Some(message) if lying.record.state == State::Done => {
-                if lying.record.is_of(message.stored()) {
-                    self.is_below_top(stream, lying.sequence).await?;
-                    self.finish(stream, lying.sequence, lying.revision).await;
-                }
-            }
-            Some(_) => {}
+        let Lying { token, sequence, revision, record } = lying;
+        let found = self.wire.get(stream, *sequence).await?;
+        let is_gone = found.is_none();
+        if found.is_none_or(|it| record.state == State::Done && record.is_of(it.stored())) {
+            self.is_below_top(stream, *sequence).await?;
+            let (token, sequence, revision) = (token.clone(), *sequence, Some(*revision));
+            let stored = record.stored;
+            self.removals.add(Settled { token, sequence, stored, revision, is_gone }).await;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Streams and consumers: made where they are missing, checked where they are found.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use semel_core::StoreError;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::Failed;
+use crate::gravestone::Graveyard;
 use crate::names::{self, CONSUMER};
 use crate::wire::nanos;
 use crate::{Nats, error};
@@ -27,8 +28,22 @@ pub(crate) struct Queue {
     pub(crate) hand_over: Duration,
     /// Whether a message may lie there that our client cannot receive.
     pub(crate) is_suspect: AtomicBool,
+    /// What was settled and removed shortly before the last look at the consumer.
+    pub(crate) graveyard: RwLock<Graveyard>,
     /// How often the connection had been cut when the consumer was last looked at.
     pub(crate) cuts_seen: AtomicU64,
+}
+
+impl Queue {
+    /// Whether a message was settled, though the server offers it again.
+    pub(crate) fn was_settled(&self, sequence: u64, stored: i64) -> bool {
+        let graveyard = self.graveyard.read().unwrap_or_else(PoisonError::into_inner);
+        graveyard.holds(sequence, stored)
+    }
+
+    pub(crate) fn learn(&self, graveyard: Graveyard) {
+        *self.graveyard.write().unwrap_or_else(PoisonError::into_inner) = graveyard;
+    }
 }
 
 /// What JetStream tells of a stream.
@@ -39,7 +54,7 @@ pub(crate) struct StreamInfo {
 }
 
 /// How many messages a stream holds, and from where on.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct StreamState {
     pub(crate) messages: u64,
     pub(crate) first_seq: u64,
@@ -214,6 +229,7 @@ impl Nats {
             subject,
             hand_over,
             is_suspect: AtomicBool::new(false),
+            graveyard: RwLock::default(),
             cuts_seen: AtomicU64::new(NEVER),
         });
         self.queues().insert(endpoint.to_owned(), queue.clone());
@@ -225,7 +241,7 @@ impl Nats {
     pub(crate) fn forget_if_gone(&self, queue: &Queue, failed: &Failed) {
         if failed.is_stream_gone() && self.wire.check_connected().is_ok() {
             self.queues().retain(|_, known| known.stream != queue.stream);
-            self.forget_stream(&queue.stream);
+            self.removals.forget_stream(&queue.stream);
         }
     }
 

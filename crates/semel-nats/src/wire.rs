@@ -12,7 +12,7 @@ use async_nats::{Client, HeaderMap, Message};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -29,15 +29,6 @@ pub(crate) enum Expect {
     Anything,
     /// The last message of the subject has this sequence; 0 for none.
     Last(u64),
-}
-
-/// How a message is removed from a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Removal {
-    /// It may be there again after the server was killed.
-    Forget,
-    /// It is overwritten, and stays away.
-    Erase,
 }
 
 /// What is heard of the connection beside any answer.
@@ -74,7 +65,7 @@ pub(crate) struct Pulled {
 }
 
 /// A connection, and how long its server may take to answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wire {
     pub(crate) client: Client,
     pub(crate) limit: Duration,
@@ -84,6 +75,12 @@ pub(crate) struct Wire {
 #[derive(Deserialize)]
 struct PubAck {
     seq: u64,
+}
+
+/// What stands in an answer that is a no.
+#[derive(Deserialize)]
+struct Refusal {
+    error: Option<ApiError>,
 }
 
 #[derive(Deserialize)]
@@ -193,17 +190,13 @@ impl Wire {
         }
     }
 
-    /// Removes one message of a stream; `false` if there was none.
-    pub(crate) async fn remove(
-        &self,
-        stream: &str,
-        sequence: u64,
-        how: Removal,
-    ) -> Result<bool, Failed> {
-        let which = json!({ "seq": sequence, "no_erase": how == Removal::Forget });
-        match self.api::<Value>(&format!("STREAM.MSG.DELETE.{stream}"), &which).await {
+    /// Removes one message of a stream; `false` if there was none. It may be there again after the
+    /// server was killed: to overwrite it would have the server wait for its disk each time.
+    pub(crate) async fn remove(&self, stream: &str, sequence: u64) -> Result<bool, Failed> {
+        let which = json!({ "seq": sequence, "no_erase": true });
+        match self.api::<IgnoredAny>(&format!("STREAM.MSG.DELETE.{stream}"), &which).await {
             Ok(_) => Ok(true),
-            Err(failed) if failed.is_missing() => Ok(false),
+            Err(failed) if failed.is_missing() && !failed.is_stream_gone() => Ok(false),
             Err(failed) => Err(failed),
         }
     }
@@ -214,6 +207,19 @@ impl Wire {
             return Ok(());
         }
         self.ask(ack.to_owned(), Request::new().payload(what.into())).await.map(drop)
+    }
+
+    /// Tells the consumer something that it need not hear.
+    pub(crate) async fn mention(&self, ack: &str, what: String) -> Result<(), Failed> {
+        if ack.is_empty() {
+            return Ok(());
+        }
+        self.check_connected()?;
+        let telling = self.client.publish(ack.to_owned(), what.into());
+        match tokio::time::timeout(self.limit, telling).await {
+            Ok(told) => told.map_err(|error| Failed::Silent(error.to_string())),
+            Err(_) => Err(Failed::silence(self.limit)),
+        }
     }
 
     /// Takes up to `max` messages from a pull consumer: those that are there, or, with a `wait`,
@@ -300,10 +306,9 @@ fn answer<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Failed> {
         let shown = String::from_utf8_lossy(&payload[..payload.len().min(200)]);
         Failed::Garbled(format!("{error}: {shown}"))
     };
-    let mut value: Value = serde_json::from_slice(payload).map_err(garbled)?;
-    if let Some(error) = value.get_mut("error") {
-        let error: ApiError = serde_json::from_value(error.take()).map_err(garbled)?;
-        return Err(Failed::Refused(error));
+    let refusal: Refusal = serde_json::from_slice(payload).map_err(garbled)?;
+    match refusal.error {
+        Some(error) => Err(Failed::Refused(error)),
+        None => serde_json::from_slice(payload).map_err(garbled),
     }
-    serde_json::from_value(value).map_err(garbled)
 }

@@ -71,6 +71,65 @@ async fn a_consumer_that_is_ahead_of_its_stream_is_made_anew() {
     }
 }
 
+/// A server notes what was removed up to two minutes later. One that is killed before has the
+/// messages again, and offers them; here their stream gets the files that it had before. Nobody gets
+/// what was settled, and it is removed once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_settled_stays_so_though_its_server_forgets_the_removal() {
+    let name = "forgetful";
+    let mut server = private(name);
+    let options = Options { call_timeout: Duration::from_secs(1), ..fresh_options() };
+    let limit = Duration::from_secs(20);
+    let address = server.address();
+    let nats = until(limit, || Nats::connect(&address, options.clone())).await;
+    let stream = format!("{}_queue_orders", options.prefix);
+    let folder_of_stream = folder(name).join("data/jetstream/$G/streams").join(&stream);
+    let (files, kept) = (folder_of_stream.join("msgs"), folder(name).join("kept"));
+    for number in 0..20 {
+        sent(&nats, message(format!("{number}"))).await;
+    }
+    copy(&files, &kept);
+    for delivery in receive(&nats, 20, LONG, Duration::ZERO).await.unwrap() {
+        settled(&nats, &delivery, Settlement::Ack).await;
+    }
+    let bare = async_nats::connect(&address).await.unwrap();
+    let start = Instant::now();
+    // The highest stays.
+    while held(&bare, &stream).await != 1 {
+        assert!(start.elapsed() < limit, "what is settled is not removed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.kill();
+    fs::remove_dir_all(&files).unwrap();
+    copy(&kept, &files);
+    // And so do its consumers: they begin anew.
+    fs::remove_dir_all(folder_of_stream.join("obs")).unwrap();
+    server.resume().unwrap();
+    let bare = until(limit, || async {
+        let connected = async_nats::connect(&address).await;
+        connected.map_err(|error| panic!("{error}"))
+    })
+    .await;
+    assert_eq!(held(&bare, &stream).await, 20, "the server did not forget");
+    let start = Instant::now();
+    while held(&bare, &stream).await != 1 {
+        assert!(start.elapsed() < limit, "what came again is not removed");
+        let wait = Duration::from_millis(200);
+        let received = receive(&nats, 20, LONG, wait).await.unwrap_or_default();
+        assert!(received.is_empty(), "settled, and delivered again: {received:?}");
+    }
+    sent(&nats, message("new")).await;
+    assert_eq!(id(&next(&nats, LONG).await), "new");
+}
+
+/// How many messages a stream holds.
+async fn held(bare: &async_nats::Client, stream: &str) -> u64 {
+    let subject = format!("$JS.API.STREAM.INFO.{stream}");
+    let answer = bare.request(subject, "".into()).await.unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+    info["state"]["messages"].as_u64().unwrap_or_default()
+}
+
 /// Server 2.9.10 was seen to die over the question for the last message of a subject, some time
 /// after it had been killed. We never ask it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

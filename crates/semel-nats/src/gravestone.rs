@@ -1,0 +1,150 @@
+//! Which messages were settled and removed a short while ago.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Nats;
+use crate::error::Failed;
+use crate::removal::{GRAVESTONE_KEPT, Settled};
+
+/// Some messages that were removed together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gravestone {
+    /// When the newest of them was stored, in nanoseconds: what is stored later is another message,
+    /// in a stream that was made anew, though it has the number of one of these.
+    newest: i64,
+    /// The first and the last sequence of each run of them.
+    gone: Vec<(u64, u64)>,
+}
+
+impl Gravestone {
+    pub(crate) fn of(settled: &[Settled]) -> Self {
+        let newest = settled.iter().map(|it| it.stored).max().unwrap_or_default();
+        let mut sequences: Vec<u64> = settled.iter().map(|it| it.sequence).collect();
+        sequences.sort_unstable();
+        let mut gone: Vec<(u64, u64)> = Vec::new();
+        for sequence in sequences {
+            match gone.last_mut() {
+                Some((_, last)) if *last + 1 >= sequence => *last = sequence,
+                _ => gone.push((sequence, sequence)),
+            }
+        }
+        Self { newest, gone }
+    }
+
+    /// Reads one. One that cannot be read tells of nothing: a message may come again that was settled,
+    /// and protocols are made for that.
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or_else(|error| {
+            tracing::warn!(%error, "unreadable: what was removed a short while ago");
+            Self::default()
+        })
+    }
+
+    pub(crate) fn write(&self) -> Vec<u8> {
+        // Numbers: it cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// Everything that stands on the gravestones of one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Graveyard {
+    /// First and last sequence of a run, and when its newest message was stored; by the first.
+    runs: Vec<(u64, u64, i64)>,
+    /// The highest last sequence of all runs up to each: they may overlap.
+    reach: Vec<u64>,
+}
+
+impl Graveyard {
+    pub(crate) fn of(stones: impl IntoIterator<Item = Gravestone>) -> Self {
+        let runs = stones.into_iter().flat_map(|stone| {
+            let newest = stone.newest;
+            stone.gone.into_iter().map(move |(first, last)| (first, last, newest))
+        });
+        let mut runs: Vec<_> = runs.collect();
+        runs.sort_unstable();
+        let mut highest = 0;
+        let reach = runs.iter().map(|(_, last, _)| {
+            highest = highest.max(*last);
+            highest
+        });
+        let reach = reach.collect();
+        Self { runs, reach }
+    }
+
+    /// Whether the message that was stored then was settled.
+    pub(crate) fn holds(&self, sequence: u64, stored: i64) -> bool {
+        let from = self.runs.partition_point(|(first, ..)| *first <= sequence);
+        let before = self.runs[..from].iter().zip(&self.reach).rev();
+        before
+            .take_while(|(_, reach)| **reach >= sequence)
+            .any(|((_, last, newest), _)| *last >= sequence && stored <= *newest)
+    }
+}
+
+impl Nats {
+    /// What was settled and removed a short while ago.
+    pub(crate) async fn graveyard(&self, token: &str) -> Result<Graveyard, Failed> {
+        let found = self.messages(&self.names.gravestones(token), 0).await?;
+        Ok(Graveyard::of(found.iter().map(|(message, _)| Gravestone::read(&message.payload))))
+    }
+
+    /// Removes gravestones that have stood long enough, of handles that are gone.
+    pub(crate) async fn sweep_gravestones(&self, token: &str) -> Result<(), Failed> {
+        let stream = self.names.state_stream();
+        let kept_ms = i64::try_from(GRAVESTONE_KEPT.as_millis()).unwrap_or(i64::MAX);
+        let oldest_ms = self.clock.now().unix_ms() - 2 * kept_ms;
+        for (_, place) in self.messages(&self.names.gravestones(token), 0).await? {
+            let is_old = place.stored / 1_000_000 < oldest_ms;
+            if is_old && self.tops.is_below(&stream, place.sequence) {
+                self.wire.remove(&stream, place.sequence).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gravestone, Graveyard};
+    use crate::removal::Settled;
+
+    fn stone(newest: i64, sequences: &[u64]) -> Gravestone {
+        let settled = sequences.iter().map(|sequence| Settled {
+            token: "a".to_owned(),
+            sequence: *sequence,
+            stored: newest,
+            revision: None,
+            is_gone: false,
+        });
+        Gravestone::of(&settled.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_gravestone_is_read_as_it_was_written() {
+        let stone = stone(7, &[9, 3, 4, 5, 5, 1]);
+        assert_eq!(stone.gone, [(1, 1), (3, 5), (9, 9)]);
+        assert_eq!(Gravestone::read(&stone.write()), stone);
+        assert_eq!(Gravestone::read(b"scribble"), Gravestone::default());
+    }
+
+    #[test]
+    fn all_that_was_removed_is_known_and_nothing_else() {
+        let yard = Graveyard::of([
+            stone(100, &[1, 2, 3, 10, 11]),
+            stone(200, &(2..=40).collect::<Vec<_>>()),
+            stone(150, &[5, 6, 60]),
+        ]);
+        for sequence in 0..70 {
+            let first = [1, 2, 3, 10, 11].contains(&sequence);
+            let second = (2..=40).contains(&sequence);
+            let third = [5, 6, 60].contains(&sequence);
+            for stored in [50, 100, 101, 150, 151, 200, 201] {
+                let expected =
+                    first && stored <= 100 || second && stored <= 200 || third && stored <= 150;
+                assert_eq!(yard.holds(sequence, stored), expected, "{sequence} {stored}");
+            }
+        }
+        assert!(!Graveyard::default().holds(1, 1));
+    }
+}
