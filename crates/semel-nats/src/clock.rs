@@ -25,15 +25,15 @@ pub(crate) struct ServerClock {
     own: Arc<dyn Clock>,
     /// How far the server's clock is ahead of ours.
     ahead_ms: AtomicI64,
-    /// When that was last asked, and after how many cuts of the connection.
+    /// When that was last asked, and over which connection.
     asked: Mutex<Option<Instant>>,
-    cuts: AtomicU64,
+    connects: AtomicU64,
 }
 
 impl ServerClock {
     pub(crate) fn new(own: Arc<dyn Clock>) -> Self {
-        let (ahead_ms, asked, cuts) = (AtomicI64::new(0), Mutex::default(), AtomicU64::new(0));
-        Self { own, ahead_ms, asked, cuts }
+        let (ahead_ms, asked) = (AtomicI64::new(0), Mutex::default());
+        Self { own, ahead_ms, asked, connects: AtomicU64::new(0) }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -42,9 +42,9 @@ impl ServerClock {
     }
 
     /// Whether it is time to ask the server again; only one caller hears so.
-    fn is_due(&self, cuts: u64) -> bool {
+    fn is_due(&self, connects: u64) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_cut = self.cuts.swap(cuts, Ordering::Relaxed) != cuts;
+        let was_cut = self.connects.swap(connects, Ordering::Relaxed) != connects;
         let is_due = was_cut || asked.is_none_or(|asked| asked.elapsed() > ASK_EVERY);
         if is_due {
             *asked = Some(Instant::now());
@@ -77,7 +77,7 @@ impl fmt::Debug for ServerClock {
 impl Nats {
     /// Asks the server for its time, if that is long ago.
     pub(crate) async fn set_clock(&self) {
-        if !self.clock.is_due(self.wire.cuts()) {
+        if !self.clock.is_due(self.wire.connects()) {
             return;
         }
         let before = self.clock.own.now();

@@ -22,6 +22,7 @@
 //! | the messages of an endpoint | stream `P_queue_E` | `P.queue.E` | work queue, file, unlimited |
 //! | who gives them out | durable consumer `workers` on it | | pull, explicit ack, no `max_deliver`, `max_ack_pending` -1 |
 //! | the record of a message in work | stream `P_state` | `P.state.E.N` | limits, file, one message a subject |
+//! | which messages were removed a short while ago | stream `P_state` | `P.state.E=gone.ID` | one for all that went together |
 //! | what endpoints registered | stream `P_state` | `P.endpoints` | one JSON document |
 //!
 //! What is missing is made; what is found is checked, and what would lose messages or break the
@@ -44,23 +45,29 @@
 //! | subscribers | read from `P.endpoints` by the sender, once a message; copies are made by it |
 //! | receive with a lease | pull; put the record `leased`; `-NAK` with the lease as delay, which makes the lease the consumer's timer |
 //! | extend | put the record with its new end; `-NAK` with the new lease as delay (`+WPI` knows the consumer's one `ack_wait` alone) |
-//! | `Ack` | put the record `done`; erase the message, and with it the consumer's memory of it; delete the record |
+//! | `Ack` | put the record `done`; in the background remove the message, and with it the consumer's memory of it; put a gravestone, for many; remove the record |
 //! | `Release`, `Retry` | put the record `waiting`, with the failure; `-NAK` with the wait as delay |
 //! | `DeadLetter` | put the record `dead`; the consumer puts the message off again and again |
 //! | replay | put the record `waiting` with counts of zero; `-NAK` |
 //! | number of a dead letter | the sequence of its record in `P_state` |
 //!
 //! A settlement is decided when its record is kept, and that is when it is `Settled`. What is left
-//! to do then (removing a message, for one) is tried again by its worker; should that die, it is
-//! done by whoever is offered the message next. Registering an endpoint sweeps up what nobody is
-//! offered any more.
+//! to do then (removing a message, for one) its worker does in the background, again and again; should
+//! it die, it is done by whoever is offered the message next. Registering an endpoint sweeps up what
+//! nobody is offered any more.
+//!
+//! A server notes a removal in its files up to two minutes later: killed before, it has the message
+//! again. So a settled message is removed, then a *gravestone* names it and the others that were
+//! removed in the same moment, and only then its record goes. Gravestones stay for five minutes, and
+//! every handle reads them after a cut, when the server may have been killed: nobody gets what
+//! they name.
 //!
 //! The highest message of a queue stays in its stream when it is done, with its record, until there
 //! is a higher one: see below what a server does else. Nobody is offered or shown it again.
 //!
-//! A message costs one request to send it and five from its receipt to its end: its record and the
-//! consumer's timer, at the same time; then `done`, the erasure, and the end of the record, one after
-//! the other. Extending a lease is two.
+//! A message costs one request to send it and four from its receipt to its end, two of which somebody
+//! waits for: its record, and `done`; then, in the background, the removal of the message and of the
+//! record. The consumer is told of the lease without waiting for its word. Extending a lease is two.
 //!
 //! # Other languages
 //! Messages are CloudEvents in the binary mode of the NATS binding: attributes as headers `ce-…`,
@@ -108,9 +115,8 @@
 //! - Leases and delays go by the server's clock: each handle asks once a minute, and after each cut,
 //!   how far its own is from it, and minds what is half a second or more. A clock that jumps is off
 //!   until then: messages are taken too early, and the fence of their records holds; or later.
-//! - A handle that only sends asks for the server's time when it connects, and not again.
-//! - A message that was settled may be handed out once more by a consumer that was made anew after a
-//!   server forgot what it had handed out: protocols with an inbox recognise it.
+//! - A server that notes removals less often than every five minutes (`sync_interval`), and is killed,
+//!   may offer once more what was settled before that: protocols with an inbox recognise it.
 //! - The records of all endpoints of a place share one stream. Where its leader is the bottleneck,
 //!   use several prefixes.
 //! - The consumer walks over all messages in work, delayed and dead whenever a timer ends: many

@@ -312,6 +312,7 @@ impl Nats {
             token: token.clone(),
             sequence: *sequence,
             delivery: *revision,
+            is_dead: true,
             ack: record.ack.clone(),
         };
         let death = record.death.as_ref();

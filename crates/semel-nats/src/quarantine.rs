@@ -4,8 +4,6 @@
 //! of the protocol, or that claim to be a status of the server. Such a message would cut it each
 //! time it is offered, so that it is looked for, after a cut, by a way that carries any bytes.
 
-use std::sync::atomic::Ordering;
-
 use semel_core::StoreError;
 use semel_core::broker::FailureRecord;
 
@@ -14,33 +12,34 @@ use crate::error::Failed;
 use crate::names::CONSUMER;
 use crate::receive::PUT_OFF_MAX;
 use crate::record::Record;
-use crate::topology::{NEVER, Queue};
+use crate::topology::Queue;
 use crate::wire::Expect;
 
 /// How many messages are looked at.
 const LOOKS_MAX: usize = 1_000;
 
 impl Nats {
-    /// Looks, once after each cut and at first, whether a server that was killed left a consumer
-    /// that forgot messages, and has that made anew.
+    /// Looks, once over each connection, whether a server that was killed offers again what was
+    /// settled, and whether it left a consumer that forgot messages, and has that made anew.
     pub(crate) async fn check_consumer(&self, queue: &Queue) -> Result<(), StoreError> {
-        let cuts = self.wire.cuts();
-        if queue.cuts_seen.swap(cuts, Ordering::Relaxed) == cuts {
+        // Whoever comes meanwhile waits for what is found.
+        let mut checked = queue.checked.lock().await;
+        let connects = self.wire.connects();
+        if *checked == connects {
             return Ok(());
         }
-        let checked = async {
-            // First: what was removed must be known before it is offered again.
+        let look = async {
             queue.learn(self.graveyard(&queue.token).await?);
             self.renew_if_forgetful(queue).await
         };
-        let renewed = checked.await.map_err(|failed| {
-            queue.cuts_seen.store(NEVER, Ordering::Relaxed);
+        let renewed = look.await.map_err(|failed| {
             self.forget_if_gone(queue, &failed);
             self.failed("receive", failed)
         })?;
         if renewed {
             self.ensure_consumer(&queue.stream, &queue.subject).await?;
         }
+        *checked = connects;
         Ok(())
     }
 

@@ -12,18 +12,27 @@ pub(crate) struct Held {
     pub(crate) sequence: u64,
     /// The revision of the record that began the delivery, or the death.
     pub(crate) delivery: u64,
+    /// Whether it is a dead letter's.
+    pub(crate) is_dead: bool,
     /// The consumer's subject for it.
     pub(crate) ack: String,
 }
+
+/// What stands before the delivery in the receipt of a dead letter.
+const DEAD: &str = "dead:";
 
 impl Held {
     /// Reads a receipt; none if it is not one of ours.
     pub(crate) fn parse(receipt: &Receipt) -> Option<Self> {
         let mut parts = receipt.as_str().splitn(4, ' ');
+        let (token, sequence) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        let delivery = parts.next()?;
+        let dead = delivery.strip_prefix(DEAD);
         Some(Self {
-            token: parts.next()?.to_owned(),
-            sequence: parts.next()?.parse().ok()?,
-            delivery: parts.next()?.parse().ok()?,
+            token,
+            sequence,
+            delivery: dead.unwrap_or(delivery).parse().ok()?,
+            is_dead: dead.is_some(),
             ack: parts.next()?.to_owned(),
         })
     }
@@ -31,8 +40,9 @@ impl Held {
 
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { token, sequence, delivery, ack } = self;
-        write!(f, "{token} {sequence} {delivery} {ack}")
+        let Self { token, sequence, delivery, is_dead, ack } = self;
+        let dead = if *is_dead { DEAD } else { "" };
+        write!(f, "{token} {sequence} {dead}{delivery} {ack}")
     }
 }
 
@@ -90,8 +100,11 @@ mod tests {
     #[test]
     fn a_receipt_is_read_as_it_was_written() {
         let ack = "$JS.ACK.S.workers.1.2.3.4.0".to_owned();
-        let held = Held { token: "a=2E".to_owned(), sequence: 7, delivery: 9, ack };
-        assert_eq!(Held::parse(&Receipt::new(held.to_string())), Some(held));
+        for is_dead in [false, true] {
+            let (token, ack) = ("a=2E".to_owned(), ack.clone());
+            let held = Held { token, sequence: 7, delivery: 9, is_dead, ack };
+            assert_eq!(Held::parse(&Receipt::new(held.to_string())), Some(held));
+        }
         for foreign in ["", "a", "a 1", "a x y z", "dead.7", "a 1 2"] {
             assert_eq!(Held::parse(&Receipt::new(foreign)), None, "{foreign}");
         }

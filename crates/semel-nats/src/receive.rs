@@ -13,7 +13,7 @@ use crate::message;
 use crate::names::CONSUMER;
 use crate::receipt::{Arrival, Held};
 use crate::record::{Record, State};
-use crate::removal::Settled;
+use crate::removal::{RECORD_KEPT, Settled};
 use crate::topology::Queue;
 use crate::wire::{Expect, PULL_WAIT_MAX, nanos};
 use crate::{Nats, RECEIVE_MAX};
@@ -89,7 +89,6 @@ impl Nats {
         let max = request.max.min(RECEIVE_MAX);
         let start = Instant::now();
         self.set_clock().await;
-        self.check_consumer(queue).await?;
         if queue.is_suspect.swap(false, Ordering::Relaxed) {
             self.quarantine(queue).await.map_err(|failed| {
                 queue.is_suspect.store(true, Ordering::Relaxed);
@@ -145,6 +144,8 @@ impl Nats {
                 return Err(self.failed("receive", failed));
             }
         };
+        // They may have come over another connection than the one of the last look.
+        self.check_consumer(queue).await?;
         let claims = pulled.iter().map(|message| self.claim(queue, message, lease, asked));
         let mut deliveries = Vec::new();
         let mut failed = None;
@@ -217,7 +218,7 @@ impl Nats {
                 Ok(_) if hold.is_some() => return Ok(None),
                 Ok(revision) => {
                     let first = expect == Expect::Last(0);
-                    let late = asked.elapsed() > queue.hand_over / 2;
+                    let late = asked.elapsed() > RECORD_KEPT.min(queue.hand_over) / 2;
                     if first && (arrival.handed_out > 1 || late) {
                         // It may have been settled, record and all, while we held it.
                         if self.wire.get(&queue.stream, arrival.sequence).await?.is_none() {
@@ -277,6 +278,7 @@ impl Nats {
             token: queue.token.clone(),
             sequence: arrival.sequence,
             delivery: revision,
+            is_dead: false,
             ack: arrival.ack.clone(),
         };
         Delivery {

@@ -31,6 +31,8 @@ const TOGETHER_MAX: usize = 512;
 const IN_FLIGHT_MAX: usize = 64;
 /// What is settled within this goes together.
 const GATHER: Duration = Duration::from_millis(200);
+/// How long a record stays longer than its message, for whoever was offered that just before.
+pub(crate) const RECORD_KEPT: Duration = Duration::from_secs(1);
 /// How long to rest after a failure.
 const BACK_OFF: Duration = Duration::from_secs(1);
 /// How long a gravestone stays: longer than a server takes to note a removal.
@@ -60,6 +62,13 @@ pub(crate) struct Removals {
     waiting: Mutex<BTreeSet<Settled>>,
     wake: Notify,
     room: Notify,
+}
+
+/// What was removed, and what is to follow.
+struct Removed {
+    stones: Vec<u64>,
+    records: Vec<u64>,
+    failed: Option<Failed>,
 }
 
 /// The task that removes; it ends with its handle.
@@ -108,6 +117,20 @@ impl Removals {
         self.wake.notify_one();
     }
 
+    /// Removes now what can be removed: whoever settles a dead letter may end the next moment.
+    pub(crate) async fn hurry(&self) {
+        let due = self.take_due();
+        // Their records, and the gravestones, are swept by a registration.
+        if let Some(failed) = self.remove(due).await.failed {
+            self.complain(failed);
+        }
+    }
+
+    fn complain(&self, failed: Failed) {
+        let error = failed.into_error(&self.place, "remove settled messages");
+        tracing::warn!(%error, "settled messages are removed later");
+    }
+
     /// Forgets what was known of a stream, which may have been made anew: other messages may have the
     /// numbers of those that were to be removed. What they leave is swept up by a registration.
     pub(crate) fn forget_stream(&self, stream: &str) {
@@ -118,12 +141,10 @@ impl Removals {
 
     /// Takes out what may go now.
     fn take_due(&self) -> Vec<Settled> {
-        let records = self.names.state_stream();
         let mut waiting = self.waiting();
         let is_due = |settled: &Settled| {
             let stream = self.names.queue_stream(&settled.token);
-            (settled.is_gone || self.tops.is_below(&stream, settled.sequence))
-                && settled.revision.is_none_or(|revision| self.tops.is_below(&records, revision))
+            settled.is_gone || self.tops.is_below(&stream, settled.sequence)
         };
         let due: Vec<Settled> = waiting.extract_if(.., is_due).take(TOGETHER_MAX).collect();
         if waiting.len() < WAITING_MAX {
@@ -132,9 +153,9 @@ impl Removals {
         due
     }
 
-    /// Removes messages, lays their gravestones, and removes their records. Returns the revisions
-    /// of the gravestones; what failed is tried again later.
-    async fn remove(&self, due: Vec<Settled>) -> (Vec<u64>, Option<Failed>) {
+    /// Removes messages, and lays their gravestones. Returns the revisions of these, and of the
+    /// records that may go; what failed is tried again later.
+    async fn remove(&self, due: Vec<Settled>) -> Removed {
         let mut failed = None;
         let mut gone: BTreeMap<String, Vec<Settled>> = BTreeMap::new();
         let removals = due.into_iter().map(|it| async move {
@@ -152,31 +173,17 @@ impl Removals {
                 Err(why) => self.put_back([it], why, &mut failed),
             }
         }
-        let mut stones = Vec::new();
-        let mut buried = Vec::new();
+        let (mut stones, mut records) = (Vec::new(), Vec::new());
         for (token, settled) in gone {
             match self.bury(&token, &settled).await {
                 Ok(revision) => {
                     stones.push(revision);
-                    buried.extend(settled);
+                    records.extend(settled.iter().filter_map(|it| it.revision));
                 }
                 Err(why) => self.put_back(settled, why, &mut failed),
             }
         }
-        let records = self.names.state_stream();
-        let records = &records;
-        let removals = buried
-            .into_iter()
-            .filter_map(|it| Some((it.revision?, it)))
-            .map(|(revision, it)| async move { (self.wire.remove(records, revision).await, it) });
-        let removed: Vec<_> =
-            stream::iter(removals).buffer_unordered(IN_FLIGHT_MAX).collect().await;
-        for (removed, it) in removed {
-            if let Err(why) = removed {
-                self.put_back([it], why, &mut failed);
-            }
-        }
-        (stones, failed)
+        Removed { stones, records, failed }
     }
 
     fn put_back(
@@ -205,46 +212,83 @@ impl Removals {
     }
 }
 
+/// What goes from the stream of records when its time has come, in the order of the times.
+#[derive(Default)]
+struct Later(VecDeque<(Instant, Vec<u64>)>);
+
+impl Later {
+    fn add(&mut self, when: Instant, revisions: Vec<u64>) {
+        if !revisions.is_empty() {
+            self.0.push_back((when, revisions));
+        }
+    }
+
+    /// Removes what is due. What fails stays for the next time.
+    async fn remove_due(&mut self, removals: &Removals) -> Result<(), Failed> {
+        let stream = removals.names.state_stream();
+        let stream = &stream;
+        while let Some((_, revisions)) = self.0.pop_front_if(|(when, _)| *when <= Instant::now()) {
+            let (due, mut left): (Vec<u64>, Vec<u64>) = revisions
+                .into_iter()
+                .partition(|revision| removals.tops.is_below(stream, *revision));
+            let removed = due.into_iter().map(|revision| async move {
+                (removals.wire.remove(stream, revision).await, revision)
+            });
+            let removed: Vec<_> =
+                stream::iter(removed).buffer_unordered(IN_FLIGHT_MAX).collect().await;
+            let mut failed = None;
+            for (removed, revision) in removed {
+                if let Err(why) = removed {
+                    left.push(revision);
+                    failed = Some(why);
+                }
+            }
+            self.add(Instant::now() + BACK_OFF, left);
+            if let Some(failed) = failed {
+                return Err(failed);
+            }
+        }
+        Ok(())
+    }
+}
+
 async fn work(removals: Arc<Removals>) {
-    let mut stones: VecDeque<(Instant, u64)> = VecDeque::new();
+    let (mut stones, mut records) = (Later::default(), Later::default());
     loop {
-        // Without gravestones there is nothing to do but what one is woken for.
-        let look = if stones.is_empty() { GRAVESTONE_KEPT } else { GRAVESTONE_KEPT / 5 };
+        let next =
+            [&stones, &records].into_iter().filter_map(|later| later.0.front()).map(|it| it.0);
+        let next = next.min().unwrap_or_else(|| Instant::now() + GRAVESTONE_KEPT);
         tokio::select! {
             () = removals.wake.notified() => {}
-            () = tokio::time::sleep(look) => {}
+            () = tokio::time::sleep_until(next.into()) => {}
         }
         if removals.waiting().len() < TOGETHER_MAX {
             tokio::time::sleep(GATHER).await;
         }
-        while removals.wire.check_connected().is_ok() {
+        let mut failed = None;
+        while failed.is_none() && removals.wire.check_connected().is_ok() {
             let due = removals.take_due();
             if due.is_empty() {
                 break;
             }
-            let (laid, failed) = removals.remove(due).await;
-            stones.extend(laid.into_iter().map(|revision| (Instant::now(), revision)));
-            if let Some(failed) = failed {
-                let error = failed.into_error(&removals.place, "remove settled messages");
-                tracing::warn!(%error, "settled messages are removed later");
-                tokio::time::sleep(BACK_OFF).await;
+            let removed = removals.remove(due).await;
+            stones.add(Instant::now() + GRAVESTONE_KEPT, removed.stones);
+            records.add(Instant::now() + RECORD_KEPT, removed.records);
+            failed = removed.failed;
+            if let Err(why) = records.remove_due(&removals).await {
+                failed = Some(why);
             }
         }
-        clear(&removals, &mut stones).await;
-    }
-}
-
-/// Removes gravestones that have stood long enough.
-async fn clear(removals: &Removals, stones: &mut VecDeque<(Instant, u64)>) {
-    let stream = removals.names.state_stream();
-    while let Some((laid, revision)) = stones.front().copied() {
-        if laid.elapsed() < GRAVESTONE_KEPT || !removals.tops.is_below(&stream, revision) {
-            return;
+        for later in [&mut records, &mut stones] {
+            if removals.wire.check_connected().is_ok()
+                && let Err(why) = later.remove_due(&removals).await
+            {
+                failed = Some(why);
+            }
         }
-        // Another handle sweeps what stays.
-        if removals.wire.remove(&stream, revision).await.is_err() {
-            return;
+        if let Some(failed) = failed {
+            removals.complain(failed);
+            tokio::time::sleep(BACK_OFF).await;
         }
-        stones.pop_front();
     }
 }

@@ -50,6 +50,9 @@ impl Nats {
 
     async fn prepare<'m>(&self, outgoing: &'m Outgoing) -> Prepared<'m> {
         let Outgoing { to, envelope, delay } = outgoing;
+        if *delay > Duration::ZERO {
+            self.set_clock().await;
+        }
         let due = (*delay > Duration::ZERO).then(|| self.clock.now().after(*delay));
         let headers = self.encode(envelope, due).map_err(SendOutcome::Refused)?;
         let endpoints = match to {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use semel_core::StoreError;
 use semel_core::broker::{Lease, Receipt, SettleOutcome, Settlement};
 
@@ -18,7 +19,9 @@ use crate::wire::Expect;
 const LOOKS_MAX: usize = 8;
 
 /// How many records of the past one sweep looks at.
-const SWEPT_MAX: usize = 1_000;
+const SWEPT_MAX: usize = 10_000;
+/// How many of them at the same time.
+const SWEPT_TOGETHER: usize = 64;
 
 /// What became of a change of a record.
 enum Changed {
@@ -86,7 +89,10 @@ impl Nats {
         let done = Record { state: State::Done, ..Record::waiting(0, arrival.stored, &held.ack) };
         let expect = Expect::Last(held.delivery);
         match self.put_record(&held.token, held.sequence, &done, expect).await {
-            Ok(revision) => Ok(Changed::To(revision, done, Before::Leased)),
+            Ok(revision) => {
+                let before = if held.is_dead { Before::Dead } else { Before::Leased };
+                Ok(Changed::To(revision, done, before))
+            }
             Err(failed) if failed.is_conflict() => {
                 let settled = |record: &Record| record.settled(&Settlement::Ack, self.clock.now());
                 self.change(held, settled).await
@@ -138,6 +144,9 @@ impl Nats {
                 let (stored, revision) = (record.stored, Some(revision));
                 let is_gone = false;
                 self.removals.add(Settled { token, sequence, stored, revision, is_gone }).await;
+                if before == Before::Dead {
+                    self.removals.hurry().await;
+                }
             }
             State::Waiting if before == Before::Dead => {
                 self.wake(&stream, &record.ack, Duration::from_millis(wait)).await;
@@ -163,14 +172,17 @@ impl Nats {
         let queue = self.queue(SWEEP, endpoint).await?;
         let now = self.clock.now().unix_ms();
         let records = self.records(SWEEP, Some(&queue.token), 0).await?;
-        let loose = records.into_iter().filter(|lying| match lying.record.state {
+        let mut loose = records;
+        loose.retain(|lying| match lying.record.state {
             State::Done => true,
             State::Leased | State::Waiting => lying.record.until <= now,
             // A person decides.
             State::Dead => false,
         });
-        for lying in loose.take(SWEPT_MAX) {
-            let swept = self.sweep_one(&queue.stream, &lying).await;
+        loose.truncate(SWEPT_MAX);
+        for some in loose.chunks(SWEPT_TOGETHER) {
+            let sweeps = some.iter().map(|lying| self.sweep_one(&queue.stream, lying));
+            let swept: Result<Vec<()>, Failed> = join_all(sweeps).await.into_iter().collect();
             swept.map_err(|failed| self.failed(SWEEP, failed))?;
         }
         self.sweep_gravestones(&queue.token).await.map_err(|failed| self.failed(SWEEP, failed))

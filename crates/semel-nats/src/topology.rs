@@ -1,6 +1,6 @@
 //! Streams and consumers: made where they are missing, checked where they are found.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::wire::nanos;
 use crate::{Nats, error};
 
 /// The consumer was not looked at yet.
-pub(crate) const NEVER: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX;
 
 /// One endpoint's stream and consumer, known to be there and fit.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(crate) struct Queue {
     pub(crate) is_suspect: AtomicBool,
     /// What was settled and removed shortly before the last look at the consumer.
     pub(crate) graveyard: RwLock<Graveyard>,
-    /// How often the connection had been cut when the consumer was last looked at.
-    pub(crate) cuts_seen: AtomicU64,
+    /// How often we had connected when the consumer was last looked at.
+    pub(crate) checked: tokio::sync::Mutex<u64>,
 }
 
 impl Queue {
@@ -230,7 +230,7 @@ impl Nats {
             hand_over,
             is_suspect: AtomicBool::new(false),
             graveyard: RwLock::default(),
-            cuts_seen: AtomicU64::new(NEVER),
+            checked: tokio::sync::Mutex::new(NEVER),
         });
         self.queues().insert(endpoint.to_owned(), queue.clone());
         Ok(queue)

@@ -3,6 +3,7 @@
 //! Its API is JSON on subjects. Speaking it directly keeps one rule for all of it: an answer that
 //! does not come is an outcome that nobody knows, and nothing below us repeats a request.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -89,9 +90,10 @@ struct Found {
 }
 
 impl Wire {
-    /// How often the connection was cut.
-    pub(crate) fn cuts(&self) -> u64 {
-        *self.news.cuts.borrow()
+    /// How often we connected: what changed since the last look happened before this changes. The
+    /// news of a cut may come after the first answer over the next connection.
+    pub(crate) fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::SeqCst)
     }
 
     /// Whether the connection is up. What is sent while it is down would wait in memory and land

@@ -279,6 +279,25 @@ async fn a_dead_letter_without_its_message_is_shown() {
     assert!(dead_letters(&nats).await.is_empty());
 }
 
+/// A dead letter that is discarded is gone when its settlement is answered: whoever discards it is
+/// often a program that ends then.
+#[tokio::test]
+async fn a_discarded_dead_letter_is_gone_at_once() {
+    let rig = fresh().await;
+    let nats = rig.open().await;
+    for name in ["1", "2"] {
+        sent(&nats, message(name)).await;
+    }
+    let parked = next(&nats, LONG).await;
+    settled(&nats, &parked, dead()).await;
+    let program = rig.open().await;
+    let letter = dead_letters(&program).await.remove(0);
+    let outcome = program.settle(&letter.receipt, Settlement::Ack).await;
+    assert!(matches!(outcome, SettleOutcome::Settled), "{outcome:?}");
+    drop(program);
+    assert_eq!(left(&rig).await.0, 1);
+}
+
 /// Registrations that are older than those a server showed before are no answer: messages would be
 /// sent to nobody, and no one would know.
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn what_was_confirmed_survives_a_killed_server() {
     });
     let worker = connect(&address, &options).await;
     let (mut seen, mut done) = (BTreeSet::new(), BTreeSet::new());
-    for _ in 0..3 {
+    for _ in 0..6 {
         work(&worker, Duration::from_millis(700), &mut seen, &mut done).await;
         server.kill();
         work(&worker, Duration::from_millis(300), &mut seen, &mut done).await;
