@@ -9,7 +9,7 @@ use semel_servers::{Cut, Framing, Proxy};
 use tokio::task::JoinSet;
 
 use crate::messages::failure;
-use crate::rig::{LONG, NatsRig, dead_letters, fresh, message, receive, send, until};
+use crate::rig::{LONG, NatsRig, address_of, dead_letters, fresh, message, receive, send, until};
 
 /// More pieces than a message's life takes.
 const PIECES: u32 = 16;
@@ -40,7 +40,7 @@ async fn live(settlement: Settlement, cut: Cut) -> (Known, Found) {
     let proxy = Proxy::start(port, Framing::Pieces).unwrap();
     let options = Options { call_timeout: Duration::from_secs(1), ..rig.options.clone() };
     rig.options = options.clone();
-    let address = format!("nats://127.0.0.1:{}", proxy.port());
+    let address = address_of(&proxy);
     // Many lives begin at once, on a server that they keep busy.
     let limit = Duration::from_secs(20);
     let nats = until(limit, || Nats::connect(&address, options.clone())).await;

@@ -7,12 +7,13 @@ use semel_core::Broker as _;
 use semel_core::broker::{DeadReason, Delivery, Receipt, Registration, SettleOutcome, Settlement};
 use semel_core::operator::Operator as _;
 use semel_nats::Nats;
+use semel_servers::Weather;
 use serde_json::{Value, json};
 
 use crate::messages::failure;
-use crate::proxy::{Mode, Proxy};
 use crate::rig::{
-    LONG, NatsRig, dead_letters, fresh, id, message, next, private, receive, sent, settled,
+    LONG, NatsRig, address_of, before, dead_letters, fresh, id, message, next, private, receive,
+    sent, settled,
 };
 
 const AT_ONCE: Settlement = Settlement::Release { after: Duration::ZERO };
@@ -222,15 +223,15 @@ async fn a_claim_that_lands_late_revives_nothing() {
     let server = private("late");
     let mut rig = fresh().await;
     rig.address = server.address();
-    let proxy = Proxy::start(server.port()).await;
-    let held_up = Nats::connect(&proxy.address(), rig.options.clone()).await.unwrap();
+    let proxy = before(&server);
+    let held_up = Nats::connect(&address_of(&proxy), rig.options.clone()).await.unwrap();
     let nats = rig.open().await;
     assert!(receive(&held_up, 1, LONG, Duration::ZERO).await.unwrap().is_empty());
     let waiting =
         tokio::spawn(async move { receive(&held_up, 1, LONG, Duration::from_secs(4)).await });
     // Its request to receive is through; its claim will not be.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    proxy.set(Mode::HoldRequests);
+    proxy.set(Weather::HoldRequests);
     // With another one behind it, the message is removed.
     for name in ["1", "2"] {
         sent(&nats, message(name)).await;
@@ -238,7 +239,7 @@ async fn a_claim_that_lands_late_revives_nothing() {
         assert_eq!(id(&delivery), name);
         settled(&nats, &delivery, Settlement::Ack).await;
     }
-    proxy.set(Mode::Pass);
+    proxy.set(Weather::Fair);
     let received = waiting.await.unwrap().unwrap();
     assert!(received.is_empty(), "{received:?}");
     // The last message stays, with its record, and what the late claim noted goes.

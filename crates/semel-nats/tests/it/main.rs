@@ -1,7 +1,6 @@
 //! The adapter against the written contracts, and what only a server can suffer.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panic, in its helpers too")]
 
-mod proxy;
 mod rig;
 
 mod clocks;

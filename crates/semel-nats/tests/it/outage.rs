@@ -10,10 +10,11 @@ use semel_core::broker::{Lease, Registration, SendOutcome, SettleOutcome, Settle
 use semel_core::operator::Operator as _;
 use semel_core::store::Trouble;
 use semel_nats::{Nats, Options};
+use semel_servers::Weather;
 
-use crate::proxy::{Mode, Proxy};
 use crate::rig::{
-    LONG, fresh_options, id, message, next, private, receive, send, sent, settled, until, within,
+    LONG, address_of, before, fresh_options, id, message, next, private, receive, send, sent,
+    settled, until, within,
 };
 
 /// Options under which a call ends within a second.
@@ -146,15 +147,15 @@ async fn a_stopped_server_hangs_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_hangs_nobody() {
     let server = private("hole");
-    let proxy = Proxy::start(server.port()).await;
-    let nats = connect(&proxy.address(), &hasty()).await;
+    let proxy = before(&server);
+    let nats = connect(&address_of(&proxy), &hasty()).await;
     sent(&nats, message("1")).await;
     let delivery = next(&nats, LONG).await;
-    proxy.set(Mode::BlackHole);
+    proxy.set(Weather::Silence);
     nobody_hangs(&nats, &delivery.receipt).await;
-    proxy.set(Mode::Cut);
+    proxy.set(Weather::Closed);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    proxy.set(Mode::Pass);
+    proxy.set(Weather::Fair);
     until(Duration::from_secs(20), || nats.inspect()).await;
     settled(&nats, &delivery, Settlement::Ack).await;
 }
@@ -187,12 +188,12 @@ async fn nobody_hangs(nats: &Nats, receipt: &semel_core::broker::Receipt) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_send_without_its_reply_is_unknown() {
     let server = private("replies");
-    let proxy = Proxy::start(server.port()).await;
+    let proxy = before(&server);
     let options = hasty();
-    let robbed = connect(&proxy.address(), &options).await;
+    let robbed = connect(&address_of(&proxy), &options).await;
     let other = connect(&server.address(), &options).await;
     sent(&robbed, message("before")).await;
-    proxy.set(Mode::LoseReplies);
+    proxy.set(Weather::LoseReplies);
     let outcome = send(&robbed, message("lost")).await;
     assert!(matches!(outcome, SendOutcome::Unknown(_)), "{outcome:?}");
     for expected in ["before", "lost"] {
@@ -204,13 +205,13 @@ async fn a_send_without_its_reply_is_unknown() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_settlement_without_its_reply_is_unknown() {
     let server = private("settled");
-    let proxy = Proxy::start(server.port()).await;
+    let proxy = before(&server);
     let options = hasty();
-    let robbed = connect(&proxy.address(), &options).await;
+    let robbed = connect(&address_of(&proxy), &options).await;
     let other = connect(&server.address(), &options).await;
     sent(&robbed, message("1")).await;
     let delivery = next(&robbed, Duration::from_secs(3)).await;
-    proxy.set(Mode::LoseReplies);
+    proxy.set(Weather::LoseReplies);
     let outcome = robbed.settle(&delivery.receipt, Settlement::Ack).await;
     assert!(matches!(outcome, SettleOutcome::Unknown(_)), "{outcome:?}");
     let outcome = other.settle(&delivery.receipt, Settlement::Ack).await;
@@ -226,8 +227,8 @@ async fn a_settlement_without_its_reply_is_unknown() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_connection_comes_back_by_itself() {
     let server = private("cut");
-    let proxy = Proxy::start(server.port()).await;
-    let nats = connect(&proxy.address(), &hasty()).await;
+    let proxy = before(&server);
+    let nats = connect(&address_of(&proxy), &hasty()).await;
     sent(&nats, message("1")).await;
     let delivery = next(&nats, LONG).await;
     for _ in 0..3 {
@@ -235,11 +236,11 @@ async fn a_cut_connection_comes_back_by_itself() {
             within(Duration::from_secs(4), receive(&nats, 1, LONG, Duration::from_secs(20))),
             async {
                 tokio::time::sleep(Duration::from_millis(200)).await;
-                proxy.set(Mode::Cut);
+                proxy.set(Weather::Closed);
             }
         );
         assert!(received.is_err(), "a receive notices that its connection was cut: {received:?}");
-        proxy.set(Mode::Pass);
+        proxy.set(Weather::Fair);
         until(Duration::from_secs(20), || nats.inspect()).await;
     }
     let leases = nats.extend(std::slice::from_ref(&delivery.receipt), LONG).await.unwrap();

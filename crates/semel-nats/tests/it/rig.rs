@@ -12,7 +12,7 @@ use semel_core::broker::{
 use semel_core::operator::{DeadLetter, DeadLetterFilter, Operator};
 use semel_core::{Broker, Envelope, StoreError};
 use semel_nats::{Nats, Options};
-use semel_servers::Kind;
+use semel_servers::{Framing, Kind, Proxy};
 
 /// A prefix that no other test has.
 pub(crate) fn fresh_prefix() -> String {
@@ -37,6 +37,15 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 /// A server of a test's own.
 pub(crate) fn private(name: &str) -> semel_servers::Nats {
     semel_servers::Nats::start(&folder(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A proxy before a server of a test's own.
+pub(crate) fn before(server: &semel_servers::Nats) -> Proxy {
+    Proxy::start(server.port(), Framing::Pieces).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(crate) fn address_of(proxy: &Proxy) -> String {
+    format!("nats://127.0.0.1:{}", proxy.port())
 }
 
 /// A fresh place on the server that all tests share.
