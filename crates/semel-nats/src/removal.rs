@@ -5,7 +5,7 @@
 //! though its record is gone. So, between the two, a *gravestone* says which messages they were; it
 //! stays for longer than that, and is read after a cut, when the server may have been killed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,8 @@ const IN_FLIGHT_MAX: usize = 64;
 const GATHER: Duration = Duration::from_millis(200);
 /// How long a record stays longer than its message, for whoever was offered that just before.
 pub(crate) const RECORD_KEPT: Duration = Duration::from_secs(1);
+/// What waits for longer is looked at before it is removed.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// How long to rest after a failure.
 const BACK_OFF: Duration = Duration::from_secs(1);
 /// How long a gravestone stays: longer than a server takes to note a removal.
@@ -59,7 +61,8 @@ pub(crate) struct Removals {
     names: Names,
     place: String,
     tops: Arc<Tops>,
-    waiting: Mutex<BTreeSet<Settled>>,
+    /// Since when each of them waits.
+    waiting: Mutex<BTreeMap<Settled, Instant>>,
     wake: Notify,
     room: Notify,
 }
@@ -91,7 +94,7 @@ impl Removals {
         Remover(tokio::spawn(work(self.clone())))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeSet<Settled>> {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Settled, Instant>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +112,8 @@ impl Removals {
     }
 
     fn remember(&self, settled: impl IntoIterator<Item = Settled>) {
-        self.waiting().extend(settled);
+        let now = Instant::now();
+        self.waiting().extend(settled.into_iter().map(|it| (it, now)));
     }
 
     /// Something may have become removable.
@@ -136,17 +140,18 @@ impl Removals {
     pub(crate) fn forget_stream(&self, stream: &str) {
         self.tops.forget(stream);
         let is_of_all = stream == self.names.state_stream();
-        self.waiting().retain(|of| !is_of_all && self.names.queue_stream(&of.token) != stream);
+        let is_other = |of: &Settled| self.names.queue_stream(&of.token) != stream;
+        self.waiting().retain(|of, _| !is_of_all && is_other(of));
     }
 
-    /// Takes out what may go now.
-    fn take_due(&self) -> Vec<Settled> {
+    /// Takes out what may go now, and since when it waits.
+    fn take_due(&self) -> Vec<(Settled, Instant)> {
         let mut waiting = self.waiting();
-        let is_due = |settled: &Settled| {
+        let is_due = |settled: &Settled, _: &mut Instant| {
             let stream = self.names.queue_stream(&settled.token);
             settled.is_gone || self.tops.is_below(&stream, settled.sequence)
         };
-        let due: Vec<Settled> = waiting.extract_if(.., is_due).take(TOGETHER_MAX).collect();
+        let due: Vec<_> = waiting.extract_if(.., is_due).take(TOGETHER_MAX).collect();
         if waiting.len() < WAITING_MAX {
             self.room.notify_waiters();
         }
@@ -155,21 +160,18 @@ impl Removals {
 
     /// Removes messages, and lays their gravestones. Returns the revisions of these, and of the
     /// records that may go; what failed is tried again later.
-    async fn remove(&self, due: Vec<Settled>) -> Removed {
+    async fn remove(&self, due: Vec<(Settled, Instant)>) -> Removed {
         let mut failed = None;
         let mut gone: BTreeMap<String, Vec<Settled>> = BTreeMap::new();
-        let removals = due.into_iter().map(|it| async move {
-            if it.is_gone {
-                return (Ok(false), it);
-            }
-            let stream = self.names.queue_stream(&it.token);
-            (self.wire.remove(&stream, it.sequence).await, it)
+        let removals = due.into_iter().map(|(it, since)| async move {
+            let removed = if it.is_gone { Ok(()) } else { self.remove_message(&it, since).await };
+            (removed, it)
         });
         let removed: Vec<_> =
             stream::iter(removals).buffer_unordered(IN_FLIGHT_MAX).collect().await;
         for (removed, it) in removed {
             match removed {
-                Ok(_) => gone.entry(it.token.clone()).or_default().push(it),
+                Ok(()) => gone.entry(it.token.clone()).or_default().push(it),
                 Err(why) => self.put_back([it], why, &mut failed),
             }
         }
@@ -184,6 +186,18 @@ impl Removals {
             }
         }
         Removed { stones, records, failed }
+    }
+
+    async fn remove_message(&self, it: &Settled, since: Instant) -> Result<(), Failed> {
+        let stream = self.names.queue_stream(&it.token);
+        if since.elapsed() > LOOK_AFTER {
+            // Somebody may have deleted the stream meanwhile, and another has its name.
+            let found = self.wire.get(&stream, it.sequence).await?;
+            if found.is_none_or(|found| found.stored() != it.stored) {
+                return Ok(());
+            }
+        }
+        self.wire.remove(&stream, it.sequence).await.map(drop)
     }
 
     fn put_back(

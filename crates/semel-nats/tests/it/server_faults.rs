@@ -11,8 +11,8 @@ use semel_nats::{Nats, Options};
 
 use crate::messages::failure;
 use crate::rig::{
-    LONG, dead_letters, folder, fresh_options, id, message, next, private, receive, send, sent,
-    settled, until,
+    LONG, dead_letters, folder, fresh, fresh_options, id, message, next, private, receive, send,
+    sent, settled, until,
 };
 
 /// Copies a folder of files and folders.
@@ -128,6 +128,28 @@ async fn held(bare: &async_nats::Client, stream: &str) -> u64 {
     let answer = bare.request(subject, "".into()).await.unwrap();
     let info: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
     info["state"]["messages"].as_u64().unwrap_or_default()
+}
+
+/// The last message of a queue waits for its removal until there is a higher one. Should somebody
+/// delete the stream meanwhile, the message that then has its number is another one, and stays.
+#[tokio::test]
+async fn what_waits_to_be_removed_is_not_mistaken_for_another() {
+    let rig = fresh().await;
+    let (old, other) = (rig.open().await, rig.open().await);
+    sent(&old, message("old")).await;
+    settled(&old, &next(&old, LONG).await, Settlement::Ack).await;
+    let bare = rig.bare().await;
+    let delete = format!("$JS.API.STREAM.DELETE.{}", rig.queue_stream("orders"));
+    bare.request(delete, "".into()).await.unwrap();
+    sent(&other, message("first")).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // Now it knows of a higher one.
+    sent(&old, message("second")).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(held(&bare, &rig.queue_stream("orders")).await, 2);
+    for expected in ["first", "second"] {
+        assert_eq!(id(&next(&other, LONG).await), expected);
+    }
 }
 
 /// Server 2.9.10 was seen to die over the question for the last message of a subject, some time
