@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use semel_core::Broker as _;
-use semel_core::broker::{DeadReason, Registration, SendOutcome, SettleOutcome, Settlement};
+use semel_core::broker::{
+    DeadReason, Receive, Registration, SendOutcome, SettleOutcome, Settlement,
+};
 use semel_core::operator::Operator as _;
 use semel_nats::{Nats, Options};
 
@@ -94,8 +96,10 @@ async fn what_was_settled_stays_so_though_its_server_forgets_the_removal() {
     }
     let bare = async_nats::connect(&address).await.unwrap();
     let start = Instant::now();
-    // The highest stays.
-    while held(&bare, &stream).await != 1 {
+    // The highest stays, with its record.
+    let records = format!("{}.state.orders.*", options.prefix);
+    let state = format!("{}_state", options.prefix);
+    while held(&bare, &stream).await != 1 || subjects(&bare, &state, &records).await != 1 {
         assert!(start.elapsed() < limit, "what is settled is not removed");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -111,6 +115,10 @@ async fn what_was_settled_stays_so_though_its_server_forgets_the_removal() {
     })
     .await;
     assert_eq!(held(&bare, &stream).await, 20, "the server did not forget");
+    // Had it noted the end of the records, but for that of the highest, and that of the messages
+    // not yet:
+    let purge = serde_json::json!({ "filter": records, "keep": 1 }).to_string();
+    bare.request(format!("$JS.API.STREAM.PURGE.{state}"), purge.into()).await.unwrap();
     let start = Instant::now();
     while held(&bare, &stream).await != 1 {
         assert!(start.elapsed() < limit, "what came again is not removed");
@@ -130,6 +138,15 @@ async fn held(bare: &async_nats::Client, stream: &str) -> u64 {
     info["state"]["messages"].as_u64().unwrap_or_default()
 }
 
+/// How many subjects of a kind there are in a stream.
+async fn subjects(bare: &async_nats::Client, stream: &str, filter: &str) -> usize {
+    let subject = format!("$JS.API.STREAM.INFO.{stream}");
+    let question = serde_json::json!({ "subjects_filter": filter }).to_string();
+    let answer = bare.request(subject, question.into()).await.unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+    info["state"]["subjects"].as_object().map_or(0, serde_json::Map::len)
+}
+
 /// The last message of a queue waits for its removal until there is a higher one. Should somebody
 /// delete the stream meanwhile, the message that then has its number is another one, and stays.
 #[tokio::test]
@@ -145,7 +162,11 @@ async fn what_waits_to_be_removed_is_not_mistaken_for_another() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     // Now it knows of a higher one.
     sent(&old, message("second")).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Whoever receives, from whatever queue, goes on removing.
+    let elsewhere = "elsewhere".to_owned();
+    let wait = Duration::from_secs(1);
+    let request = Receive { endpoint: elsewhere, max: 1, lease: LONG, wait };
+    assert!(old.receive(&request).await.unwrap().is_empty());
     assert_eq!(held(&bare, &rig.queue_stream("orders")).await, 2);
     for expected in ["first", "second"] {
         assert_eq!(id(&next(&other, LONG).await), expected);
