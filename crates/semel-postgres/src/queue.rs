@@ -196,7 +196,8 @@ pub(crate) fn receive(schema: &str) -> String {
          of_none AS ({take} ctid = ANY (ARRAY(SELECT ctid FROM loose \
          LIMIT $3 - (SELECT count(*) FROM ordered))) {taken}), \
          done AS (SELECT * FROM of_key UNION ALL SELECT * FROM of_none), \
-         onward (next) AS (SELECT CASE WHEN (SELECT count(*) FROM found) < (SELECT most FROM share) \
+         onward (next) AS (SELECT CASE WHEN (SELECT most FROM share) = 0 THEN $6 \
+         WHEN (SELECT count(*) FROM found) < (SELECT most FROM share) \
          THEN (SELECT k FROM key WHERE number > {KEYS_MAX}) \
          ELSE (SELECT max(k) FROM found) || E'\\x01' END) \
          SELECT done.*, next FROM onward LEFT JOIN done ON true"

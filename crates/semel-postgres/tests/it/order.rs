@@ -111,6 +111,40 @@ async fn what_waits_behind_its_key_comes_when_that_is_done() {
     assert_eq!(first.len() + next.await.unwrap().len(), 150);
 }
 
+/// Whoever takes one message at a time takes it from among those without a key every other time;
+/// that must not bring it back to the first key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_key_has_its_turn_where_one_message_is_taken_at_a_time() {
+    const KEYS: u32 = 16;
+    let options = Options { schema: crate::rig::fresh_schema(), ..Options::default() };
+    let place = Postgres::connect_with(&crate::rig::address(), options).await.unwrap();
+    let messages = (0..400).map(|number: u32| {
+        let mut envelope = Envelope::new(number.to_string(), "/test", "t", Bytes::new());
+        if number < 200 {
+            envelope.set_text(PARTITION_KEY, format!("{:02}", number % KEYS));
+        }
+        let to = Destination::Endpoint("busy".to_owned());
+        Outgoing { to, envelope, delay: Duration::ZERO }
+    });
+    let sent = place.send(messages.collect()).await;
+    assert!(sent.iter().all(|sent| matches!(sent, SendOutcome::Sent)));
+    let (endpoint, lease) = ("busy".to_owned(), Duration::from_secs(600));
+    let one = Receive { endpoint, max: 1, lease, wait: Duration::ZERO };
+    let mut turns = std::collections::BTreeMap::new();
+    for _ in 0..160 {
+        let taken = place.receive(&one).await.unwrap();
+        let [delivery] = &taken[..] else { panic!("one at a time: {taken:?}") };
+        let key = delivery.envelope.as_ref().unwrap().text(PARTITION_KEY).map(str::to_owned);
+        *turns.entry(key).or_insert(0) += 1;
+        let outcome = place.settle(&delivery.receipt, Settlement::Ack).await;
+        assert!(matches!(outcome, SettleOutcome::Settled), "{outcome:?}");
+    }
+    let of_none = turns.remove(&None).unwrap_or_default();
+    assert!(of_none > 40, "those without a key: {of_none} of 160");
+    let (fewest, most) = (turns.values().min().unwrap(), turns.values().max().unwrap());
+    assert!(turns.len() == KEYS as usize && most - fewest <= 1, "{turns:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_no_index_holds_is_refused_alone() {
     let options = Options { schema: crate::rig::fresh_schema(), ..Options::default() };
