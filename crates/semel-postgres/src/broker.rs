@@ -183,8 +183,12 @@ impl Postgres {
         let bell = self.place.bells.of(&request.endpoint);
         let mut from = bell.next_key();
         let mut is_from_first = from.is_empty();
+        let mut quiet_until = None;
         loop {
             let taken = self.take_from(request, from).await?;
+            // What became due among the first keys while it looked at others.
+            let until = quiet_until.map_or(taken.quiet_until, |it| taken.quiet_until.min(it));
+            quiet_until = Some(until);
             let is_over = is_from_first && taken.next_key.is_none();
             is_from_first |= taken.next_key.is_none();
             from = taken.next_key.unwrap_or_default();
@@ -196,7 +200,7 @@ impl Postgres {
                 bell.note_keyed();
             }
             if !taken.deliveries.is_empty() || is_over {
-                return Ok((taken.deliveries, taken.quiet_until));
+                return Ok((taken.deliveries, until));
             }
         }
     }
@@ -206,19 +210,23 @@ impl Postgres {
         let place = &self.place;
         let proof = place.random();
         let endpoint = || Box::new(request.endpoint.clone());
+        let moment = place.moment();
         let asks = [
             Ask {
                 sql: queue::receive(&place.schema),
                 parameters: vec![
                     endpoint(),
-                    place.now(),
+                    Box::new(moment),
                     Box::new(request.max.min(RECEIVE_MAX) as i64),
                     Box::new(proof),
                     Box::new(row::span_ms(request.lease)),
                     Box::new(from),
                 ],
             },
-            Ask { sql: queue::next_due(&place.schema), parameters: vec![endpoint(), place.now()] },
+            Ask {
+                sql: queue::next_due(&place.schema),
+                parameters: vec![endpoint(), Box::new(moment)],
+            },
         ];
         let taken = place.server.transact("receive", Kind::Forgetful, "", &asks).await;
         let answers = taken.map_err(|fault| fault.into_error(&place.server.place, "receive"))?;
@@ -230,7 +238,7 @@ impl Postgres {
             taken.iter().filter_map(|row| read_delivery(row, proof)).collect();
         deliveries.sort_by_key(|(position, _)| *position);
         let due = due.first().and_then(|row| row::get::<i64>(row, 0));
-        let due = due.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        let due = due.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
         Ok(Taken {
             deliveries: deliveries.into_iter().map(|(_, delivery)| delivery).collect(),
             next_key,

@@ -1,6 +1,7 @@
 //! What all parts of one opened place share.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use semel_core::store::Trouble;
 use semel_core::{Clock, Entropy as _, StoreError, SystemEntropy};
@@ -23,7 +24,12 @@ pub(crate) struct Place {
 impl Place {
     /// The time as a parameter: null for the server's.
     pub(crate) fn now(&self) -> Parameter<'static> {
-        Box::new(self.clock.as_ref().map(|clock| row::write_time(clock.now())))
+        Box::new(self.moment())
+    }
+
+    /// The time, for several parameters; `None` for the server's.
+    pub(crate) fn moment(&self) -> Option<SystemTime> {
+        self.clock.as_ref().map(|clock| row::write_time(clock.now()))
     }
 
     /// A random number.

@@ -186,6 +186,32 @@ async fn a_message_that_is_given_back_meanwhile_is_not_overtaken() {
     assert_eq!(overtaken, 0);
 }
 
+/// What a look finds waiting, and what it then says of when to look again, are of one moment: a
+/// message that becomes due between the two is not slept through.
+#[tokio::test]
+async fn a_message_that_becomes_due_during_a_look_is_due_at_once() {
+    let schema = "due_meanwhile";
+    let client = tables(schema).await;
+    for key in ["NULL", "'key'"] {
+        fill(&client, schema, 1, "now() + interval '1 hour'").await;
+        let alone = format!(
+            "UPDATE {schema}.queue SET partition_key = {key} WHERE position = (SELECT min(position) FROM {schema}.queue); DELETE FROM {schema}.queue WHERE due_at IS NULL; BEGIN"
+        );
+        client.batch_execute(&alone).await.unwrap();
+        let never = None::<std::time::SystemTime>;
+        let rows = client
+            .query(&queue::receive(schema), &[&"hot", &never, &10_i64, &1_i64, &30_000_i64, &""])
+            .await
+            .unwrap();
+        assert!(rows.iter().all(|row| row.get::<_, Option<i64>>(0).is_none()), "it is not due");
+        let is_due = format!("UPDATE {schema}.queue SET due_at = clock_timestamp()");
+        client.batch_execute(&is_due).await.unwrap();
+        let next = client.query_one(&queue::next_due(schema), &[&"hot", &never]).await.unwrap();
+        client.batch_execute("ROLLBACK").await.unwrap();
+        assert!(next.get::<_, Option<i64>>(0).is_some_and(|ms| ms <= 0), "key {key}: {next:?}");
+    }
+}
+
 /// The plan that a statement has for any parameters.
 async fn explain(client: &tokio_postgres::Client, sql: &str) -> String {
     let parameters = client.prepare(sql).await.unwrap().params().len();

@@ -136,6 +136,9 @@ const KEYS_MAX: usize = 1_000;
 /// How many messages of one partition key it takes.
 const OF_KEY_MAX: usize = 100;
 
+/// The moment at which a receive looks: one for all statements of its transaction.
+const MOMENT: &str = "coalesce($2::timestamptz, transaction_timestamp())";
+
 /// Takes up to `$3` messages of the endpoint `$1` under the receipt `$4` for `$5` milliseconds. The
 /// last column says from which partition key on to look next; null where all were looked at.
 ///
@@ -166,8 +169,7 @@ pub(crate) fn receive(schema: &str) -> String {
     );
     let taken = format!("RETURNING position, deliveries, failure_count, failures, {ENVELOPE}");
     format!(
-        "WITH RECURSIVE moment AS MATERIALIZED \
-         (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now), \
+        "WITH RECURSIVE moment AS MATERIALIZED (SELECT {MOMENT} AS now), \
          waiting AS MATERIALIZED ({loose} IS NOT NULL \
          ORDER BY endpoint, due_at, position LIMIT $3 FOR UPDATE SKIP LOCKED), \
          ready AS MATERIALIZED ({loose} IS NULL \
@@ -204,17 +206,19 @@ pub(crate) fn receive(schema: &str) -> String {
     )
 }
 
-/// How many milliseconds it takes until the next message of `$1` has waited long enough.
+/// How many milliseconds it takes until the next message of `$1` has waited long enough, of those
+/// that a receive in the same transaction took to be waiting. What has become due since then was due
+/// a negative number ago.
 pub(crate) fn next_due(schema: &str) -> String {
     let next = |keyed: &str| {
         format!(
-            "(SELECT due_at FROM {schema}.queue, moment WHERE endpoint = $1 AND due_at > now \
+            "(SELECT due_at FROM {schema}.queue WHERE endpoint = $1 AND due_at > {MOMENT} \
              AND partition_key {keyed} ORDER BY due_at LIMIT 1)"
         )
     };
     format!(
-        "WITH moment AS (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) \
-         SELECT ceil(extract(epoch FROM least({}, {}) - now) * 1000)::bigint FROM moment",
+        "SELECT ceil(extract(epoch FROM least({}, {}) - coalesce($2, clock_timestamp())) \
+         * 1000)::bigint",
         next("IS NULL"),
         next("IS NOT NULL")
     )
