@@ -212,6 +212,36 @@ async fn a_message_that_becomes_due_during_a_look_is_due_at_once() {
     }
 }
 
+/// What is locked and not taken would be missing where others look meanwhile.
+#[tokio::test]
+async fn a_receive_locks_what_it_takes_and_no_more() {
+    let schema = "locks";
+    let client = tables(schema).await;
+    fill(&client, schema, 10, "NULL").await;
+    let columns = "endpoint, due_at, queued_at, message_id, source, type, data";
+    let waited = format!(
+        "INSERT INTO {schema}.queue ({columns}) SELECT 'hot', now(), now(), n, '/', 't', '' \
+         FROM generate_series(1, 10) AS n"
+    );
+    client.batch_execute(&waited).await.unwrap();
+    let address = semel_servers::address(semel_servers::Kind::Postgres).unwrap();
+    let (other, connection) = tokio_postgres::connect(&address, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let never = None::<std::time::SystemTime>;
+    for (max, proof) in [(1_i64, 1_i64), (1, 2), (7, 3), (10, 4), (20, 5), (30, 6)] {
+        client.batch_execute("BEGIN").await.unwrap();
+        let taken = client
+            .query(&queue::receive(schema), &[&"hot", &never, &max, &proof, &30_000_i64, &""])
+            .await
+            .unwrap();
+        assert_eq!(taken.len() as i64, max, "one row for each message that was taken");
+        let sql = format!("SELECT FROM {schema}.queue FOR UPDATE SKIP LOCKED");
+        let free = other.query(&sql, &[]).await.unwrap().len() as i64;
+        client.batch_execute("ROLLBACK").await.unwrap();
+        assert_eq!(free, 30 - max, "proof {proof}");
+    }
+}
+
 /// The plan that a statement has for any parameters.
 async fn explain(client: &tokio_postgres::Client, sql: &str) -> String {
     let parameters = client.prepare(sql).await.unwrap().params().len();

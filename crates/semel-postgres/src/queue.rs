@@ -147,6 +147,10 @@ const MOMENT: &str = "coalesce($2::timestamptz, transaction_timestamp())";
 /// at from `$6` on, a bounded number of them, and of each whose first message is not free, that one:
 /// so what waits behind one key costs nothing.
 ///
+/// Up to a half is left to messages without a key, as many as there seem to be; those with a key are
+/// locked first, so that no more is locked of the others than is taken. Where all was left to them,
+/// of one message, and another took it, the next look begins at the same key.
+///
 /// Messages without a key are updated where they were seen: one that was changed since is left for
 /// the next receive. Of a key, none may be left out while a later one is taken, so these are updated
 /// by their positions, which finds them as they were locked.
@@ -170,16 +174,12 @@ pub(crate) fn receive(schema: &str) -> String {
     let taken = format!("RETURNING position, deliveries, failure_count, failures, {ENVELOPE}");
     format!(
         "WITH RECURSIVE moment AS MATERIALIZED (SELECT {MOMENT} AS now), \
-         waiting AS MATERIALIZED ({loose} IS NOT NULL \
-         ORDER BY endpoint, due_at, position LIMIT $3 FOR UPDATE SKIP LOCKED), \
-         ready AS MATERIALIZED ({loose} IS NULL \
-         ORDER BY endpoint, position LIMIT $3 - (SELECT count(*) FROM waiting) FOR UPDATE SKIP LOCKED), \
-         loose AS (SELECT * FROM waiting UNION ALL SELECT * FROM ready), \
          key (k, number) AS ((SELECT partition_key, 1 {keyed} >= $6 ORDER BY partition_key LIMIT 1) \
          UNION ALL SELECT (SELECT partition_key {keyed} > k ORDER BY partition_key LIMIT 1), \
          number + 1 FROM key WHERE k IS NOT NULL AND number <= {KEYS_MAX}), \
-         share (most) AS MATERIALIZED (SELECT $3::bigint - \
-         least((SELECT count(*) FROM loose), ($3::bigint + ($4::bigint & 1)) / 2)), \
+         share (most) AS MATERIALIZED (SELECT CASE WHEN (SELECT k FROM key LIMIT 1) IS NULL \
+         THEN $3::bigint ELSE $3 - (SELECT count(*) FROM ({loose} IS NOT NULL UNION ALL {loose} IS NULL \
+         LIMIT ($3 + ($4::bigint & 1)) / 2) AS loose) END), \
          found AS MATERIALIZED (SELECT k, behind.position, behind.place FROM key, \
          LATERAL (SELECT position, {free} AS is_free {of_key} {in_order} 1) AS head, \
          LATERAL (SELECT position, row_number() OVER before AS place, \
@@ -194,9 +194,14 @@ pub(crate) fn receive(schema: &str) -> String {
          ranked AS (SELECT position, place, \
          row_number() OVER (PARTITION BY k ORDER BY position) AS rank FROM locked), \
          ordered AS MATERIALIZED (SELECT position FROM ranked WHERE rank = place), \
+         waiting AS MATERIALIZED ({loose} IS NOT NULL ORDER BY endpoint, due_at, position \
+         LIMIT $3 - (SELECT count(*) FROM ordered) FOR UPDATE SKIP LOCKED), \
+         ready AS MATERIALIZED ({loose} IS NULL ORDER BY endpoint, position \
+         LIMIT $3 - (SELECT count(*) FROM ordered) - (SELECT count(*) FROM waiting) \
+         FOR UPDATE SKIP LOCKED), \
          of_key AS ({take} position = ANY (ARRAY(SELECT position FROM ordered)) {taken}), \
-         of_none AS ({take} ctid = ANY (ARRAY(SELECT ctid FROM loose \
-         LIMIT $3 - (SELECT count(*) FROM ordered))) {taken}), \
+         of_none AS ({take} ctid = ANY (ARRAY(SELECT ctid FROM waiting \
+         UNION ALL SELECT ctid FROM ready)) {taken}), \
          done AS (SELECT * FROM of_key UNION ALL SELECT * FROM of_none), \
          onward (next) AS (SELECT CASE WHEN (SELECT most FROM share) = 0 THEN $6 \
          WHEN (SELECT count(*) FROM found) < (SELECT most FROM share) \
