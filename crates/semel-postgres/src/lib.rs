@@ -128,7 +128,8 @@ impl Postgres {
         };
         let schema = format!("\"{}\"", options.schema);
         let client = server.client("connect").await?;
-        schema::prepare(&way.place, &client, &schema, options.tables).await?;
+        let patience = options.answer_wait;
+        schema::prepare(&way.place, &client, &schema, options.tables, patience).await?;
         drop(client);
 
         let place =

@@ -45,7 +45,8 @@ pub struct Options {
     /// The most connections at a time for Semel's own work; as many more for handlers that take
     /// their transaction (see [`InTransaction`](crate::InTransaction)), and one for listening.
     pub connections_max: usize,
-    /// How long to wait for a connection, and for an answer, before the outcome counts as unknown.
+    /// How long to wait for a connection, and for an answer, before the outcome counts as unknown;
+    /// and for others to end their use of tables that are to be brought up to date.
     pub answer_wait: Duration,
     /// How a receiver learns of messages that other processes queued.
     pub wake: Wake,

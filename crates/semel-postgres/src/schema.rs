@@ -1,8 +1,12 @@
 //! The tables, and how they come up to date.
 
+use std::time::Duration;
+
 use semel_core::StoreError;
 use semel_core::store::Trouble;
+use tokio::time::Instant;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::error;
 use crate::options::Tables;
@@ -56,18 +60,20 @@ fn migration(schema: &str, version: usize) -> String {
     MIGRATIONS.get(version).unwrap_or(&"").replace("{schema}", schema) + &note
 }
 
-/// Checks the server, and the tables; makes them or brings them up to date where that is wanted.
+/// Checks the server, and the tables; makes them or brings them up to date where that is wanted, as
+/// long as `patience` if others use them.
 pub(crate) async fn prepare(
     place: &str,
     client: &Client,
     schema: &str,
     tables: Tables,
+    patience: Duration,
 ) -> Result<(), StoreError> {
     let translate = |error: tokio_postgres::Error| error::translate(place, "connect", &error);
     check_server(place, client).await?;
     let mut found = version(client, schema).await.map_err(translate)?;
     if found != Some(MIGRATIONS.len()) && tables == Tables::Migrate {
-        migrate(client, schema).await.map_err(translate)?;
+        migrate(place, client, schema, patience).await?;
         found = version(client, schema).await.map_err(translate)?;
     }
     let refuse = |reason: String, help: &str| {
@@ -137,12 +143,69 @@ async fn version(client: &Client, schema: &str) -> Result<Option<usize>, tokio_p
     Ok(version.and_then(|version| usize::try_from(version).ok()))
 }
 
-async fn migrate(client: &Client, schema: &str) -> Result<(), tokio_postgres::Error> {
-    // Others may be making the tables at this moment: one at a time, by the schema's own lock.
+/// How long one try waits for a table: less than others who queue up behind it wait for a row.
+const LOCK_WAIT: &str = "1s";
+/// How long they have the table to themselves before the next try.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Brings the tables up to date, in as many tries as fit into `patience`.
+///
+/// A change of a table waits until all who read it are done, and whoever comes later waits behind the
+/// change. So it does not wait for long at a time: behind a transaction that stays open, the others
+/// go on.
+async fn migrate(
+    place: &str,
+    client: &Client,
+    schema: &str,
+    patience: Duration,
+) -> Result<(), StoreError> {
+    let began = Instant::now();
+    loop {
+        let Err(error) = migrate_once(client, schema).await else { return Ok(()) };
+        if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            return Err(error::translate(place, "connect", &error));
+        }
+        if began.elapsed() + PAUSE > patience {
+            let reason = format!(
+                "the tables cannot be brought up to date while others use them{}",
+                oldest_user(client, schema).await
+            );
+            let help = "End that transaction, or wait until it ends, and start again: nothing was \
+                changed.";
+            return Err(error::new(place, Trouble::Unavailable, "connect", reason, help));
+        }
+        tracing::warn!(place, "the tables are in use; bringing them up to date waits");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Who has used tables of the schema for longest, as words behind an error.
+async fn oldest_user(client: &Client, schema: &str) -> String {
+    let sql = "SELECT pid, extract(epoch FROM clock_timestamp() - xact_start)::bigint \
+        FROM pg_locks JOIN pg_stat_activity USING (pid) JOIN pg_class ON pg_class.oid = relation \
+        WHERE relnamespace = $1::text::regnamespace AND granted AND pid <> pg_backend_pid() \
+        ORDER BY xact_start LIMIT 1";
+    // It may have ended just now, and a role may not be allowed to see since when it is there.
+    let row = client.query_opt(sql, &[&schema]).await.ok().flatten();
+    let Some(pid) = row.as_ref().and_then(|row| row.try_get::<_, i32>(0).ok()) else {
+        return String::new();
+    };
+    match row.and_then(|row| row.try_get::<_, i64>(1).ok()) {
+        Some(seconds) => {
+            format!(": process {pid} of the server has a transaction open for {seconds} s")
+        }
+        None => format!(": process {pid} of the server has a transaction open"),
+    }
+}
+
+async fn migrate_once(client: &Client, schema: &str) -> Result<(), tokio_postgres::Error> {
+    // Others may be making the tables at this moment: one at a time, by the schema's own lock. Who
+    // waits for that holds no table.
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('semel ' || $1, 0))";
     client.batch_execute("BEGIN").await?;
     let migrated = async {
         client.query(lock, &[&schema]).await?;
+        client.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_WAIT}'")).await?;
         client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
         let found = version(client, schema).await?.unwrap_or(0);
         for version in found..MIGRATIONS.len() {

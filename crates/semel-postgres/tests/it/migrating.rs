@@ -1,8 +1,10 @@
 //! Tables of an older version, with rows in them, are brought up to date, and their work is done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use semel_core::Backend;
+use semel_core::store::Trouble;
 use semel_postgres::tokio_postgres::{Client, NoTls, connect};
 use semel_postgres::{Options, Postgres};
 
@@ -70,7 +72,7 @@ async fn what_waits_in_tables_of_version_1_is_worked_off_under_the_newest() {
     deposit(&backend, "seen").await.unwrap();
     host(backend.clone()).run_until_idle().await.unwrap();
     // What waits is no reason to stay.
-    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     host(backend.clone()).run_until_idle().await.unwrap();
     let anna = account(&backend, "account").await;
     assert_eq!((anna.pence, anna.count), (130, 13));
@@ -83,4 +85,60 @@ async fn what_waits_in_tables_of_version_1_is_worked_off_under_the_newest() {
     );
     let row = client.query_one(&format!("SELECT version FROM {schema}.schema_version"), &[]).await;
     assert_eq!(row.unwrap().get::<_, i32>(0), 2);
+}
+
+/// Waits until a process waits for a table of the schema that another holds, or none does.
+async fn wait_until_queued(client: &Client, schema: &str, is_queued: bool) {
+    let sql = "SELECT count(*) > 0 FROM pg_locks JOIN pg_class ON pg_class.oid = relation \
+        WHERE relnamespace = $1::text::regnamespace AND NOT granted";
+    while client.query_one(sql, &[&schema]).await.unwrap().get::<_, bool>(0) != is_queued {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A session that has read the queue in a transaction which it leaves open.
+async fn reader(schema: &str) -> Client {
+    let reader = client().await;
+    let sql = format!("BEGIN; SELECT count(*) FROM {schema}.queue");
+    reader.batch_execute(&sql).await.unwrap();
+    reader
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_behind_an_open_transaction_holds_up_nobody_for_long() {
+    let client = client().await;
+    let schema = filled_version_1(&client).await;
+    let reader = reader(&schema).await;
+    let pid: i32 = reader.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    let answer_wait = Duration::from_secs(4);
+    let options = Options { schema: schema.clone(), answer_wait, ..Options::default() };
+    let migrating = tokio::spawn({
+        let options = options.clone();
+        async move { Postgres::connect_with(&address(), options).await }
+    });
+    wait_until_queued(&client, &schema, true).await;
+    // Who comes now waits behind the migration.
+    let sql = format!("SET lock_timeout = '10s'; SELECT count(*) FROM {schema}.queue");
+    client.batch_execute(&sql).await.unwrap();
+    let error = migrating.await.unwrap().unwrap_err();
+    assert_eq!(error.trouble, Trouble::Unavailable, "{error}");
+    for word in ["brought up to date", &format!("process {pid} "), "start again"] {
+        assert!(error.to_string().contains(word), "`{word}` is missing in: {error}");
+    }
+    drop(reader);
+    Postgres::connect_with(&address(), options).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_tries_again_until_the_tables_are_free() {
+    let client = client().await;
+    let schema = filled_version_1(&client).await;
+    let reader = reader(&schema).await;
+    let options = Options { schema: schema.clone(), ..Options::default() };
+    let migrating = tokio::spawn(async move { Postgres::connect_with(&address(), options).await });
+    wait_until_queued(&client, &schema, true).await;
+    // Its first try is over.
+    wait_until_queued(&client, &schema, false).await;
+    drop(reader);
+    migrating.await.unwrap().unwrap();
 }
