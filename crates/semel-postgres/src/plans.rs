@@ -8,9 +8,24 @@ use tokio_postgres::NoTls;
 use crate::session::PLANS;
 use crate::{queue, tables};
 
-/// Every statement that runs again and again, by name.
-fn statements() -> Vec<(String, String)> {
-    let schema = "plans";
+/// How many rows each table has, and how many of them a statement concerns.
+const ROWS: usize = 3_000;
+const WANTED: usize = 10;
+/// How many rows a scan may look at: well over what is wanted, and far below all.
+const SEEN_MAX: f64 = 200.0;
+
+/// A statement that runs again and again: its name, its text, and what it is run with on the tables
+/// of [`fill_all`].
+type Statement = (String, String, String);
+
+fn statements(schema: &str) -> Vec<Statement> {
+    let array = |of: &dyn Fn(usize) -> String| {
+        let elements: Vec<String> = (1..=WANTED).map(of).collect();
+        format!("'{{{}}}'", elements.join(","))
+    };
+    let all_of = |element: &str| array(&|_| element.to_owned());
+    let (numbers, nulls, hot) = (array(&|n| n.to_string()), all_of("NULL"), all_of("hot"));
+    let empty = all_of("\"\"");
     let mut all = Vec::new();
     for space in Space::ALL {
         for deed in [
@@ -25,10 +40,12 @@ fn statements() -> Vec<(String, String)> {
             all.push((
                 format!("{deed:?} {}", space.name()),
                 format!("WITH {with} SELECT at FROM done"),
+                format!("{hot}, {numbers}, {empty}, {nulls}, {numbers}, NULL"),
             ));
         }
         let removal = tables::remove_checks(schema, space);
-        all.push((format!("remove checks {}", space.name()), removal));
+        let name = format!("remove checks {}", space.name());
+        all.push((name, removal, format!("{hot}, {numbers}")));
     }
     for deed in [
         queue::Deed::Ack,
@@ -38,13 +55,49 @@ fn statements() -> Vec<(String, String)> {
         queue::Deed::Replay,
     ] {
         let with = queue::deed(schema, deed);
-        all.push((format!("{deed:?}"), format!("WITH {with} SELECT at FROM done")));
+        all.push((
+            format!("{deed:?}"),
+            format!("WITH {with} SELECT at FROM done"),
+            format!("{numbers}, {numbers}, {nulls}, {nulls}, {hot}, {nulls}, NULL"),
+        ));
     }
-    all.push(("send".to_owned(), queue::send(schema)));
-    all.push(("receive".to_owned(), queue::receive(schema)));
-    all.push(("next due".to_owned(), queue::next_due(schema)));
-    all.push(("extend".to_owned(), queue::extend(schema)));
+    // Ten messages for whoever subscribed to their types.
+    let sent = format!(
+        "{nulls}, {nulls}, {nulls}, {numbers}, {hot}, {numbers}, {nulls}, {nulls}, {nulls}, {nulls}, \
+         {nulls}, {empty}, NULL"
+    );
+    let received = format!("'hot', NULL, {WANTED}, 1, 30000, ''");
+    let mut push = |name: &str, sql, arguments| all.push((name.to_owned(), sql, arguments));
+    push("send", queue::send(schema), sent);
+    push("receive", queue::receive(schema), received);
+    push("next due", queue::next_due(schema), "'hot', NULL".to_owned());
+    push("extend", queue::extend(schema), format!("{numbers}, {numbers}, 1000, NULL"));
     all
+}
+
+/// Fills every table; of the queue, the first ten messages are held.
+async fn fill_all(client: &tokio_postgres::Client, schema: &str) {
+    let each = format!("FROM generate_series(1, {ROWS}) AS n");
+    let mut sql = String::new();
+    for space in Space::ALL {
+        let tables::Table { name, partition, key, value } = tables::table(space);
+        sql += &format!(
+            "INSERT INTO {schema}.{name} ({partition}, {key}, {value}, version) \
+             SELECT 'hot', n, '', n {each};"
+        );
+    }
+    let envelope = "message_id, source, type, data";
+    sql += &format!(
+        "INSERT INTO {schema}.queue (endpoint, due_at, receipt, queued_at, partition_key, {envelope}) \
+         SELECT 'hot', CASE WHEN n % 2 = 0 THEN now() END, CASE WHEN n <= {WANTED} THEN n END, now(), \
+         CASE WHEN n % 3 = 0 THEN n % 300 END, n, '/', 't', '' {each};\
+         INSERT INTO {schema}.dead_letter (position, endpoint, reason, dead_since, deliveries, \
+         failure_count, queued_at, {envelope}) \
+         SELECT n, 'hot', '', now(), 1, 1, now(), n, '/', 't', '' {each};\
+         INSERT INTO {schema}.subscription SELECT n, 'hot' {each};\
+         INSERT INTO {schema}.endpoint SELECT n, '', now() {each};"
+    );
+    client.batch_execute(&sql).await.unwrap();
 }
 
 /// Fresh tables.
@@ -59,21 +112,72 @@ async fn tables(schema: &str) -> tokio_postgres::Client {
 
 #[tokio::test]
 async fn every_statement_goes_by_an_index_on_empty_tables_and_on_full_ones() {
-    let client = tables("plans").await;
+    let schema = "plans";
+    let client = tables(schema).await;
+    let begin = format!(
+        "BEGIN; {PLANS}; SET LOCAL plan_cache_mode = force_generic_plan; \
+         SELECT nextval('{schema}.item_version')"
+    );
     // What the planner believes is worst right after a table was emptied.
-    client.batch_execute("VACUUM ANALYZE plans.queue, plans.entity, plans.inbox").await.unwrap();
-    client
-        .batch_execute(&format!(
-            "BEGIN; {PLANS}; SET LOCAL plan_cache_mode = force_generic_plan; \
-             SELECT nextval('plans.item_version')"
-        ))
-        .await
-        .unwrap();
-    for (name, sql) in statements() {
-        let plan = explain(&client, &sql).await;
-        for wrong in ["Seq Scan", "Hash Join", "Merge Join"] {
-            assert!(!plan.contains(wrong), "{name}: {wrong} in\n{plan}");
+    let analyze = format!(
+        "ANALYZE {schema}.queue, {schema}.dead_letter, {schema}.subscription, {schema}.entity, \
+         {schema}.inbox, {schema}.outbox, {schema}.token, {schema}.reply"
+    );
+    client.batch_execute(&analyze).await.unwrap();
+    for moment in ["empty", "filled since it was looked at", "full"] {
+        match moment {
+            "empty" => {}
+            "full" => client.batch_execute(&analyze).await.unwrap(),
+            _ => fill_all(&client, schema).await,
         }
+        for (name, sql, arguments) in statements(schema) {
+            client.batch_execute(&begin).await.unwrap();
+            let how = "ANALYZE, TIMING OFF, FORMAT JSON";
+            let plan = explain_with(&client, &sql, how, &arguments).await;
+            client.batch_execute("ROLLBACK").await.unwrap();
+            let root: serde_json::Value = serde_json::from_str(&plan).unwrap();
+            let mut scans = Vec::new();
+            collect_scans(&root[0]["Plan"], &mut scans);
+            for scan in &scans {
+                // Of an empty table, an index is as well looked through as searched.
+                if let Some(fault) = fault_of(scan).filter(|_| moment != "empty") {
+                    panic!("{name}, {moment}: {fault} in\n{plan}");
+                }
+            }
+            let is_wrong = |kind: &&str| plan.contains(&format!("\"Node Type\": \"{kind}\""));
+            let wrong = ["Seq Scan", "Hash Join", "Merge Join"].into_iter().find(is_wrong);
+            assert_eq!(wrong, None, "{name}, {moment}, in\n{plan}");
+            assert!(!scans.is_empty() || sql.contains("ON CONFLICT"), "{name}: no scan in\n{plan}");
+        }
+    }
+}
+
+/// The parts of a plan that look at rows of tables, or at entries of their indexes.
+fn collect_scans(node: &serde_json::Value, scans: &mut Vec<serde_json::Value>) {
+    let is_scan = node["Relation Name"].is_string() || node["Index Name"].is_string();
+    if is_scan && node["Node Type"] != "ModifyTable" {
+        scans.push(node.clone());
+    }
+    for part in node["Plans"].as_array().into_iter().flatten() {
+        collect_scans(part, scans);
+    }
+}
+
+/// What is wrong with a scan: it goes through all that is there, or through too much of it.
+fn fault_of(scan: &serde_json::Value) -> Option<String> {
+    let kind = scan["Node Type"].as_str().unwrap();
+    let condition = match kind {
+        "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => "Index Cond",
+        "Bitmap Heap Scan" => "Recheck Cond",
+        "Tid Scan" => "TID Cond",
+        other => return Some(format!("a {other}")),
+    };
+    let count = |name: &str| scan[name].as_f64().unwrap_or(0.0);
+    let removed = count("Rows Removed by Filter") + count("Rows Removed by Index Recheck");
+    let seen = (count("Actual Rows") + removed) * count("Actual Loops");
+    match scan[condition].is_string() {
+        false => Some(format!("{kind} without {condition}")),
+        true => (seen > SEEN_MAX).then(|| format!("{seen} rows seen by {kind}")),
     }
 }
 
@@ -242,13 +346,7 @@ async fn a_receive_locks_what_it_takes_and_no_more() {
     }
 }
 
-/// The plan that a statement has for any parameters.
-async fn explain(client: &tokio_postgres::Client, sql: &str) -> String {
-    let parameters = client.prepare(sql).await.unwrap().params().len();
-    let nulls = vec!["NULL"; parameters].join(", ");
-    explain_with(client, sql, "COSTS OFF", &nulls).await
-}
-
+/// How a statement is worked off with these arguments.
 async fn explain_with(
     client: &tokio_postgres::Client,
     sql: &str,
