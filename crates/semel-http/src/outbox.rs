@@ -1,15 +1,14 @@
 //! Messages of actions where the queue lives outside the store: written down in the batch that does
 //! the action, sent after it, and sent by a finisher where that was cut off.
 
-use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use semel_core::broker::Outgoing;
 use semel_core::protocols::{Kept, Outcome};
-use semel_core::store::{
-    Change, Expect, Item, ItemKey, Keep, Page, Space, Trouble, Version, WriteOutcome,
-};
+use semel_core::store::{Change, Expect, Item, ItemKey, Keep, Page, Space, Trouble, WriteOutcome};
 use semel_core::{Backend, StoreError};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -19,8 +18,10 @@ use crate::document::encode;
 
 /// What the partitions of edges begin with.
 const EDGE: &str = "edge/";
-/// How many records the finisher looks at in one go.
+/// How many records the finisher looks at in one go, and holds at most.
 const PAGE: usize = 100;
+/// How many of them it sends at a time.
+const AT_ONCE: usize = 32;
 
 /// The partition of the messages that actions on a kind of data set send; their sender as well.
 pub(crate) fn partition(kind: &str) -> String {
@@ -43,19 +44,7 @@ impl Record {
     /// The change that writes it down. What the broker would refuse is refused here, before
     /// anything is durable.
     pub(crate) fn change(&self, backend: &Backend) -> Result<Change, Problem> {
-        let bytes_max = backend.broker().limits().message_bytes_max;
-        for Outgoing { envelope, .. } in &self.messages {
-            if envelope.size() > bytes_max {
-                let (kind, size) = (&envelope.kind, envelope.size());
-                return Err(Problem::from(StoreError {
-                    trouble: Trouble::TooLarge,
-                    store: format!("{:?}", backend.broker()),
-                    operation: "send",
-                    reason: format!("a `{kind}` takes {size} bytes, the limit is {bytes_max}"),
-                    help: "Send less in one message.".to_owned(),
-                }));
-            }
-        }
+        backend.places().check_sizes(&self.messages)?;
         Ok(Change::Put {
             key: self.key.clone(),
             value: encode(&Kept::all(&self.messages)?)?,
@@ -117,38 +106,71 @@ impl Finisher {
 }
 
 async fn sweep(wanted: Weak<Finisher>, backend: Backend, every: Duration) {
-    let mut seen = BTreeMap::new();
+    let mut seen = Marks::default();
     while wanted.strong_count() > 0 {
-        match records(&backend).await {
-            Ok(found) => seen = finish(&backend, found, &seen).await,
+        match look(&backend, &seen).await {
+            Ok(found) => seen = found,
             Err(error) => tracing::warn!(%error, "messages of actions cannot be looked for"),
         }
         tokio::time::sleep(every).await;
     }
 }
 
-/// Sends the records that were there at the last look already: younger ones are most likely about
-/// to be sent by those who wrote them. Returns those that are still there.
-async fn finish(
-    backend: &Backend,
-    found: Vec<Item>,
-    seen: &BTreeMap<ItemKey, Version>,
-) -> BTreeMap<ItemKey, Version> {
-    let mut left = BTreeMap::new();
-    for record in found {
-        let Item { key, version, .. } = record.clone();
-        if seen.get(&key) == Some(&version) {
-            match resend(backend, record).await {
-                Ok(()) => continue,
-                // One that cannot be sent holds up no other.
-                Err(why) => {
-                    tracing::warn!(?why, ?key, "messages of an action cannot be sent");
-                }
-            }
-        }
-        left.insert(key, version);
+/// Goes through the records of all edges in the store, and sends those that were there at the last
+/// look already: younger ones are most likely about to be sent by those who wrote them. Returns which
+/// it found.
+async fn look(backend: &Backend, seen: &Marks) -> Result<Marks, StoreError> {
+    let (mut found, mut after) = (Marks::default(), ItemKey::new(Space::Outbox, EDGE, ""));
+    loop {
+        let page = Page { space: Space::Outbox, after: Some(after), limit: PAGE };
+        let mut records = backend.store().list(&page).await?;
+        records.retain(|record| record.key.partition.starts_with(EDGE));
+        let Some(last) = records.last() else { return Ok(found) };
+        after = last.key.clone();
+        records.iter().for_each(|record| found.insert(record));
+        records.retain(|record| seen.contains(record));
+        // Each by itself: one that cannot be sent holds up no other.
+        stream::iter(records).for_each_concurrent(AT_ONCE, |record| finish(backend, record)).await;
     }
-    left
+}
+
+/// Which records a look found, in a bounded space: a bit for each, which some may share. Then a young
+/// one looks older than it is, and is perhaps sent twice, under one identity; as many a send is.
+#[derive(Debug, Default)]
+struct Marks(Vec<u64>);
+
+impl Marks {
+    /// 128 KiB. Of ten thousand records that wait, one in a hundred others shares a bit.
+    const BITS: u64 = 1 << 20;
+
+    /// The word and the bit of a record.
+    fn place(record: &Item) -> (usize, u64) {
+        let mut hasher = DefaultHasher::new();
+        (&record.key, &record.version).hash(&mut hasher);
+        let bit = hasher.finish() % Self::BITS;
+        ((bit / 64) as usize, 1 << (bit % 64))
+    }
+
+    fn insert(&mut self, record: &Item) {
+        // Mostly there is nothing to remember.
+        self.0.resize((Self::BITS / 64) as usize, 0);
+        let (word, bit) = Self::place(record);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    fn contains(&self, record: &Item) -> bool {
+        let (word, bit) = Self::place(record);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+}
+
+async fn finish(backend: &Backend, record: Item) {
+    let key = record.key.clone();
+    if let Err(why) = resend(backend, record).await {
+        tracing::warn!(?why, ?key, "messages of an action cannot be sent");
+    }
 }
 
 async fn resend(backend: &Backend, record: Item) -> Result<(), Outcome> {
@@ -161,17 +183,4 @@ async fn resend(backend: &Backend, record: Item) -> Result<(), Outcome> {
             .to_owned(),
     })?;
     send(backend, Kept::outgoing(&kept)?, record.key).await
-}
-
-/// Every record of an edge in the store.
-async fn records(backend: &Backend) -> Result<Vec<Item>, StoreError> {
-    let (mut records, mut after) = (Vec::new(), ItemKey::new(Space::Outbox, EDGE, ""));
-    loop {
-        let page = Page { space: Space::Outbox, after: Some(after), limit: PAGE };
-        let mut items = backend.store().list(&page).await?;
-        items.retain(|item| item.key.partition.starts_with(EDGE));
-        let Some(last) = items.last() else { return Ok(records) };
-        after = last.key.clone();
-        records.extend(items);
-    }
 }

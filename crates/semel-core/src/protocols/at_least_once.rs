@@ -56,7 +56,7 @@ impl Protocol for AtLeastOnce {
         };
 
         let messages = outgoing(work.endpoint, work.envelope, decision.effects, clock.now());
-        if let Err(error) = pending::check_sizes(broker, &messages) {
+        if let Err(error) = work.places.check_sizes(&messages) {
             return error.into();
         }
 

@@ -118,6 +118,29 @@ impl Places<'_> {
         }
     }
 
+    /// Whether the broker takes messages of this size. To be asked before they are committed: later
+    /// they could never be sent.
+    ///
+    /// # Errors
+    /// It would refuse one of them as too large.
+    pub fn check_sizes(&self, messages: &[Outgoing]) -> Result<(), StoreError> {
+        let bytes_max = self.broker.limits().message_bytes_max;
+        match messages.iter().find(|message| message.envelope.size() > bytes_max) {
+            None => Ok(()),
+            Some(Outgoing { envelope, .. }) => Err(StoreError {
+                trouble: Trouble::TooLarge,
+                store: format!("{:?}", self.broker),
+                operation: "send",
+                reason: format!(
+                    "a `{}` takes {} bytes, the limit is {bytes_max}",
+                    envelope.kind,
+                    envelope.size()
+                ),
+                help: "Send less in one message.".to_owned(),
+            }),
+        }
+    }
+
     /// Sends the messages of a committed attempt: all of them, or it is to be done again. What the
     /// broker refuses is not given up, for the state that justifies it is there.
     pub async fn dispatch(&self, messages: Vec<Outgoing>) -> Result<(), Outcome> {
@@ -185,7 +208,7 @@ impl Work<'_> {
     /// The broker would refuse one of them as too large. Committed all the same, it could never be sent.
     pub fn messages(&self, effects: Vec<Effect>) -> Result<Vec<Outgoing>, StoreError> {
         let messages = outgoing(self.endpoint, self.envelope, effects, self.places.clock.now());
-        pending::check_sizes(self.places.broker, &messages)?;
+        self.places.check_sizes(&messages)?;
         Ok(messages)
     }
 

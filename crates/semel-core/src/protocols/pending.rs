@@ -11,25 +11,6 @@ use crate::envelope::json;
 use crate::store::{Change, Expect, Item, ItemKey, Page, Space, Trouble, Version, WriteOutcome};
 use crate::{Broker, Store, StoreError};
 
-/// Messages that the broker would refuse must not be committed.
-pub(super) fn check_sizes(broker: &dyn Broker, messages: &[Outgoing]) -> Result<(), StoreError> {
-    let bytes_max = broker.limits().message_bytes_max;
-    match messages.iter().find(|message| message.envelope.size() > bytes_max) {
-        None => Ok(()),
-        Some(message) => Err(StoreError {
-            trouble: Trouble::TooLarge,
-            store: format!("{broker:?}"),
-            operation: "send",
-            reason: format!(
-                "a `{}` takes {} bytes, the limit is {bytes_max}",
-                message.envelope.kind,
-                message.envelope.size()
-            ),
-            help: "Send less in one message.".to_owned(),
-        }),
-    }
-}
-
 /// Sends `messages`; all of them, or it is to be done again.
 pub(super) async fn dispatch(
     broker: &dyn Broker,

@@ -83,7 +83,7 @@ impl Replay {
         let now = work.places.clock.now();
         let decision = work.decide_at(entity.state.clone(), now).await?;
         let messages = outgoing(work.endpoint, work.envelope, decision.effects, now);
-        pending::check_sizes(work.places.broker, &messages)?;
+        work.places.check_sizes(&messages)?;
 
         work.begin(Step::CommitState);
         let before = entity.state.replace(decision.state);

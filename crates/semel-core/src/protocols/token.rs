@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::case::{self, Case, Conclude};
 use super::entity::{self, Entity};
 use super::grant::{self, Right};
-use super::pending::{self, Kept};
+use super::pending::Kept;
 use super::{Outcome, Parking, Places, Processed, Protocol, Step, WINDOW, Work};
 use crate::broker::{BrokerLimits, Destination, Outgoing, SettleOutcome, Settlement, Subscribers};
 use crate::handler::Decision;
@@ -114,7 +114,7 @@ impl Token {
                 grant::mark(&case, &self.realm, message);
             }
         }
-        pending::check_sizes(case.places.broker, &messages)?;
+        case.places.check_sizes(&messages)?;
 
         work.begin(Step::CommitState);
         entity.state = Some(decision.state);

@@ -272,7 +272,7 @@ impl Commit {
             let changes = [settle, inbox, state].into_iter().chain(sends).collect();
             return Ok(Self { changes, then: Then::Nothing });
         }
-        pending::check_sizes(work.places.broker, &messages)?;
+        work.places.check_sizes(&messages)?;
         let key = outbox_key(work.endpoint, work.envelope);
         let mut changes = vec![inbox, state];
         if !messages.is_empty() {

@@ -1,22 +1,26 @@
 //! An edge whose queue lives outside its store.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use semel_core::broker::{
-    BrokerLimits, Delivery, Lease, Outgoing, Receipt, Receive, Registration, SendOutcome,
-    SettleOutcome, Settlement,
+    BrokerLimits, Delivery, Destination, Lease, Outgoing, Receipt, Receive, Registration,
+    SendOutcome, SettleOutcome, Settlement,
 };
-use semel_core::store::{Listing, Page, Space, Trouble};
+use semel_core::protocols::Kept;
+use semel_core::store::{
+    Change, Expect, ItemKey, Keep, Listing, Page, Space, Trouble, WriteOutcome,
+};
 use semel_core::{Backend, Broker, Envelope, Store, StoreError};
 use semel_http::{Edge, EdgeError, Settings};
 use semel_sqlite::Sqlite;
 use tempfile::TempDir;
 
-use crate::faults::{Faulty, Op, Script, trouble};
+use crate::faults::{Faulty, Looks, Op, Script, trouble};
 use crate::rig::{ORDERS, order_under, patient, sledge};
 
 /// How long to wait for what must come.
@@ -85,6 +89,12 @@ struct Mood {
     /// So many are queued, and reported as unknown.
     unknown: AtomicU32,
     sends: AtomicU32,
+    /// How many are under way, and how many were at most.
+    at_once: AtomicU32,
+    at_once_max: AtomicU32,
+    /// At which look and page of the finisher each came.
+    looks: Arc<Looks>,
+    came_at: Mutex<Vec<(usize, usize)>>,
 }
 
 impl Mood {
@@ -128,6 +138,17 @@ impl Broker for Moody {
 
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<SendOutcome> {
         self.mood.sends.fetch_add(1, Ordering::SeqCst);
+        self.mood.came_at.lock().unwrap().push(self.mood.looks.now());
+        let at_once = self.mood.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        self.mood.at_once_max.fetch_max(at_once, Ordering::SeqCst);
+        let outcomes = self.send_moodily(messages).await;
+        self.mood.at_once.fetch_sub(1, Ordering::SeqCst);
+        outcomes
+    }
+}
+
+impl Moody {
+    async fn send_moodily(&self, messages: Vec<Outgoing>) -> Vec<SendOutcome> {
         let unknown = || SendOutcome::Unknown(trouble(Trouble::Unavailable));
         if Mood::takes(&self.mood.lost) {
             return messages.iter().map(|_| unknown()).collect();
@@ -216,6 +237,81 @@ async fn the_finisher_ends_with_the_last_edge() {
     let ended = mood.sends.load(Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(mood.sends.load(Ordering::SeqCst), ended);
+}
+
+/// Writes down a message of an action, as an edge that then died would.
+fn written_down(number: usize) -> Change {
+    let envelope = Envelope::new(number.to_string(), "/edge/cart", "t", b"1".as_slice());
+    let to = Destination::Endpoint(ORDERS.to_owned());
+    let kept = Kept::all(&[Outgoing { to, envelope, delay: Duration::ZERO }]).unwrap();
+    Change::Put {
+        key: ItemKey::new(Space::Outbox, "edge/cart", format!("{number:06}")),
+        value: serde_json::to_vec(&kept).unwrap().into(),
+        expect: Expect::Absent,
+        keep: Keep::Always,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_backlog_is_sent_page_by_page_and_one_that_cannot_be_sent_holds_up_no_other() {
+    const RECORDS: usize = 10_000;
+    let apart = Apart::new();
+    let store = apart.file("store.db");
+    let mut changes: Vec<Change> = (0..RECORDS).map(written_down).collect();
+    if let Change::Put { value, .. } = &mut changes[42] {
+        *value = "neither list nor message".into();
+    }
+    for batch in changes.chunks(500) {
+        let written = store.write(batch.to_vec()).await;
+        assert!(matches!(written, WriteOutcome::Applied(_)), "{written:?}");
+    }
+    let mood = Arc::new(Mood::default());
+    let watched = |store| {
+        let mut store = Faulty::new(store, Script::first(&[]));
+        store.looks = mood.looks.clone();
+        Arc::new(store) as Arc<dyn Store>
+    };
+    let moody = |inner| Arc::new(Moody { inner, mood: mood.clone() }) as Arc<dyn Broker>;
+    let edge = Edge::with(apart.backend().wrapped(watched, moody), quick()).unwrap();
+    let is_done = async {
+        while apart.waiting().await > 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(2 * PATIENCE, is_done).await.unwrap();
+    drop(edge);
+
+    let mut pages = BTreeMap::new();
+    for at in mood.came_at.lock().unwrap().iter() {
+        *pages.entry(*at).or_insert(0) += 1;
+    }
+    // The first look leaves all of them to their writers; the second sends each page before it looks
+    // at the next.
+    assert_eq!(pages.values().sum::<usize>(), RECORDS - 1);
+    assert!(pages.keys().all(|(look, _)| *look == 2), "{pages:?}");
+    assert!(pages.values().all(|sends| *sends <= 100), "{pages:?}");
+    let at_once = mood.at_once_max.load(Ordering::SeqCst);
+    assert!((2..=32).contains(&at_once), "{at_once} at a time");
+}
+
+#[test]
+fn the_finisher_begins_anew_where_the_runtime_it_ran_in_has_ended() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let apart = Apart::new();
+    let mood = Arc::new(Mood { lost: AtomicU32::new(1), ..Mood::default() });
+    let first = runtime();
+    let (edge, cart) = first.block_on(async {
+        let edge = apart.edge(&mood);
+        let cart = edge.create(sledge()).await.unwrap();
+        (edge, cart)
+    });
+    drop(first);
+    runtime().block_on(async {
+        order_under(&edge, &cart, "k").await.unwrap();
+        // The first send is lost, so that it is for the finisher.
+        apart.until_nothing_waits().await;
+        assert_eq!(apart.messages().await.len(), 1);
+    });
 }
 
 #[tokio::test]

@@ -64,6 +64,23 @@ pub(crate) enum ReadFault {
     Wait,
 }
 
+/// How often the records of edges were looked through, and the pages of the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Looks(Mutex<(usize, usize)>);
+
+impl Looks {
+    fn note(&self, page: &Page) {
+        let mut now = self.0.lock().unwrap();
+        let is_first = page.after.as_ref().is_some_and(|after| after.partition == "edge/");
+        *now = if is_first { (now.0 + 1, 1) } else { (now.0, now.1 + 1) };
+    }
+
+    /// The look and the page that is worked on.
+    pub(crate) fn now(&self) -> (usize, usize) {
+        *self.0.lock().unwrap()
+    }
+}
+
 pub(crate) struct Faulty {
     inner: Arc<dyn Store>,
     /// What it says of its batches.
@@ -74,6 +91,7 @@ pub(crate) struct Faulty {
     reads: Mutex<VecDeque<ReadFault>>,
     batches: Mutex<Vec<Vec<Change>>>,
     deferred: Mutex<Option<Vec<Change>>>,
+    pub(crate) looks: Arc<Looks>,
     /// One permit for each call that holds or hangs.
     pub(crate) stopped: Semaphore,
     /// One permit lets one held call go on.
@@ -96,6 +114,7 @@ impl Faulty {
             reads: Mutex::default(),
             batches: Mutex::default(),
             deferred: Mutex::default(),
+            looks: Arc::default(),
             stopped: Semaphore::new(0),
             go_on: Semaphore::new(0),
         }
@@ -200,6 +219,7 @@ impl Store for Faulty {
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<Item>, StoreError> {
+        self.looks.note(page);
         self.inner.list(page).await
     }
 }
