@@ -167,6 +167,28 @@ fn a_connection_without_a_hole_outlives_silence() {
 }
 
 #[test]
+fn weather_that_met_nothing_has_struck_nothing() {
+    for weather in [Weather::HoldRequests, Weather::LoseReplies, Weather::Silence] {
+        let (_, proxy, mut client) = rig();
+        client.say(b"a");
+        assert_eq!(client.hear(), Heard::Bytes(b"b".to_vec()));
+        proxy.set(weather);
+        assert_eq!(proxy.struck(), 0, "{weather:?}");
+        client.say(b"a");
+        assert!(client.hears_nothing());
+        assert_eq!(proxy.struck(), 1, "{weather:?}");
+        proxy.heal();
+        assert_eq!(proxy.struck(), 1, "{weather:?}");
+        proxy.set(weather);
+        assert_eq!(proxy.struck(), 0, "{weather:?}, the second time");
+    }
+    let (_, proxy, mut client) = rig();
+    proxy.set(Weather::Closed);
+    assert_eq!(client.hear(), Heard::Closed);
+    assert_eq!(proxy.struck(), 1, "one connection was there");
+}
+
+#[test]
 fn closed_closes_what_there_is_and_what_comes() {
     let (server, proxy, mut client) = rig();
     proxy.set(Weather::Closed);

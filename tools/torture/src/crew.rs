@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
@@ -54,6 +54,12 @@ pub(crate) struct Crew {
 
 /// The signals by which others end a process. By any other it has ended itself.
 const BY_OTHERS: [i32; 4] = [1, 2, 9, 15];
+
+/// How a process crashed, if it did.
+fn crash(member: Member, status: ExitStatus) -> Option<String> {
+    let signal = status.signal().filter(|signal| !BY_OTHERS.contains(signal))?;
+    Some(format!("{member}: signal {signal}"))
+}
 
 /// A place for a process, and the one that is there.
 #[derive(Debug)]
@@ -122,9 +128,9 @@ impl Crew {
             if let Some(child) = &mut post.child
                 && let Some(status) = child.try_wait().map_err(Trouble::io("cannot wait"))?
             {
-                match status.signal() {
-                    Some(signal) if BY_OTHERS.contains(&signal) => self.killed_by_others += 1,
-                    Some(signal) => self.crashed.push(format!("{member}: signal {signal}")),
+                match crash(*member, status) {
+                    Some(crash) => self.crashed.push(crash),
+                    None if status.signal().is_some() => self.killed_by_others += 1,
                     None => self.ended.push(last_words(&self.orders.folder, *member)),
                 }
                 post.child = None;
@@ -152,9 +158,15 @@ impl Crew {
             self.members.into_iter().filter_map(there).collect();
         children.iter_mut().for_each(|(_, child)| drop(child.stdin.take()));
         for (member, mut child) in children {
-            if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
-                child.kill().await.map_err(Trouble::io("cannot kill a process"))?;
-                self.crashed.push(format!("{member}: did not end when it should"));
+            match tokio::time::timeout(PATIENCE, child.wait()).await {
+                Ok(ended) => {
+                    let status = ended.map_err(Trouble::io("cannot wait"))?;
+                    self.crashed.extend(crash(member, status));
+                }
+                Err(_) => {
+                    child.kill().await.map_err(Trouble::io("cannot kill a process"))?;
+                    self.crashed.push(format!("{member}: did not end when it should"));
+                }
             }
         }
         Ok(self.crashed)
@@ -251,4 +263,59 @@ fn last_words(folder: &Path, member: Member) -> String {
     let text = std::fs::read_to_string(log(folder, member)).unwrap_or_default();
     let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing said");
     format!("{member}: {line}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    /// A crew of one process, which is a shell with this script.
+    fn crew(folder: &Path, script: &str) -> Crew {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::null());
+        let child = Some(command.kill_on_drop(true).spawn().unwrap());
+        let post =
+            Post { arguments: Vec::new(), child, start_at: Instant::now(), stopped_until: None };
+        let orders = Orders {
+            folder: folder.to_owned(),
+            protocol: "transactional".to_owned(),
+            seed: 1,
+            clocks: BTreeMap::new(),
+            has_chaos: false,
+        };
+        let (members, nothing) = (BTreeMap::from([(Member::Edge, post)]), Vec::new);
+        let (ended, crashed) = (nothing(), nothing());
+        Crew { orders, members, lives: 0, killed_by_others: 0, ended, crashed }
+    }
+
+    /// Crashes, processes that others killed, and processes that ended by themselves.
+    async fn count(script: &str) -> (Vec<String>, u64, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut crew = crew(folder.path(), script);
+        while crew.members.values().all(|post| post.child.is_some()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            crew.tend().unwrap();
+        }
+        (crew.crashed.clone(), crew.killed_by_others, crew.ended.len())
+    }
+
+    #[tokio::test]
+    async fn a_process_that_crashes_is_told_from_one_that_was_killed_and_one_that_ended() {
+        assert_eq!(count("kill -ABRT $$").await, (vec!["edge: signal 6".to_owned()], 0, 0));
+        assert_eq!(count("kill -SEGV $$").await, (vec!["edge: signal 11".to_owned()], 0, 0));
+        assert_eq!(count("kill -KILL $$").await, (Vec::new(), 1, 0));
+        assert_eq!(count("kill -TERM $$").await, (Vec::new(), 1, 0));
+        assert_eq!(count("exit 3").await, (Vec::new(), 0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_crashes_when_it_shall_end_has_crashed() {
+        let folder = tempfile::tempdir().unwrap();
+        for (script, crashes) in [("read x; kill -ABRT $$", 1), ("read x; exit 1", 0)] {
+            let crashed = crew(folder.path(), script).dismiss().await.unwrap();
+            assert_eq!(crashed.len(), crashes, "{script}: {crashed:?}");
+        }
+    }
 }

@@ -152,3 +152,48 @@ fn examples(all: &[String], most: usize) {
         println!("      … and {} more", all.len() - most);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::stack::{Ground, Stack};
+
+    /// The report of a run in which nothing happened but what `harm` does.
+    fn report(harm: impl FnOnce(&mut Aftermath)) -> Report {
+        let folder = tempfile::tempdir().unwrap();
+        let mut aftermath = Aftermath {
+            ground: Ground::start(Stack::Sqlite, folder.path()).unwrap(),
+            accepted: Vec::new(),
+            refused: Vec::new(),
+            faults: BTreeMap::new(),
+            stuck: None,
+            drained_in: Duration::ZERO,
+            killed_by_others: 3,
+            ended: vec!["edge: nothing said".to_owned()],
+            panics: Vec::new(),
+            crashed: Vec::new(),
+            complaints: Vec::new(),
+            planned: 0,
+            bought_for: Duration::ZERO,
+        };
+        harm(&mut aftermath);
+        let (audit, findings) = (Audit::default(), Findings::default());
+        Report::new("sqlite", 1, "token", aftermath, audit, findings, &Leftovers::default())
+    }
+
+    #[test]
+    fn a_crash_a_panic_and_a_complaint_are_damage_and_an_end_is_none() {
+        let told = || vec!["edge: signal 6".to_owned()];
+        assert!(report(|_| {}).is_clean());
+        assert!(!report(|aftermath| aftermath.crashed = told()).is_clean());
+        assert!(!report(|aftermath| aftermath.panics = told()).is_clean());
+        assert!(!report(|aftermath| aftermath.complaints = told()).is_clean());
+        assert!(!report(|aftermath| aftermath.refused = told()).is_clean());
+        let stuck = Leftovers { outbox: 1, ..Leftovers::default() };
+        assert!(!report(|aftermath| aftermath.stuck = Some(stuck)).is_clean());
+    }
+}

@@ -12,7 +12,7 @@ use semel_servers::{
 };
 use shop::books::SERVICES;
 
-use crate::plan::{EDGE, Server, Wire};
+use crate::plan::{Act, EDGE, Server, Wire};
 
 /// How often a server is started that does not start, and the pause in between.
 const TRIES_MAX: u32 = 10;
@@ -152,8 +152,8 @@ impl Handle {
 #[derive(Debug)]
 struct Line {
     proxy: Proxy,
-    /// When the weather is fair again.
-    until: Option<Instant>,
+    /// The weather, where it is not fair, and when it is so again.
+    weather: Option<(Weather, Instant)>,
     /// A cut that was chosen; it is not known yet whether it happened.
     chosen: Option<Cut>,
 }
@@ -202,7 +202,7 @@ impl Ground {
 
     fn lay(&mut self, wire: Wire, port: u16) -> Result<(), ServerError> {
         let proxy = Proxy::start(port, Framing::Pieces)?;
-        self.wires.insert(wire, Line { proxy, until: None, chosen: None });
+        self.wires.insert(wire, Line { proxy, weather: None, chosen: None });
         Ok(())
     }
 
@@ -260,37 +260,72 @@ impl Ground {
         happened
     }
 
-    /// Changes the weather on a wire for a while.
-    pub(crate) fn weather(&mut self, wire: Wire, weather: Weather, time: Duration) {
-        if let Some(line) = self.wires.get_mut(&wire) {
-            line.proxy.set(weather);
-            line.until = Some(Instant::now() + time);
-        }
+    /// Changes the weather on a wire for a while. Returns the weather before, if it struck anything.
+    pub(crate) fn weather(&mut self, wire: Wire, weather: Weather, time: Duration) -> Option<Act> {
+        let line = self.wires.get_mut(&wire)?;
+        let before = line.clear(wire);
+        line.proxy.set(weather);
+        line.weather = Some((weather, Instant::now() + time));
+        before
     }
 
-    /// Lets the weather clear where its time is over.
-    pub(crate) fn tend(&mut self) {
-        for line in self.wires.values_mut() {
-            if line.until.is_some_and(|until| Instant::now() >= until) {
-                line.until = None;
-                line.proxy.set(Weather::Fair);
-            }
-        }
+    /// Lets the weather clear where its time is over. Returns what of it struck anything.
+    pub(crate) fn tend(&mut self) -> Vec<Act> {
+        let is_over = |line: &Line| line.weather.is_some_and(|(_, until)| Instant::now() >= until);
+        let over = self.wires.iter_mut().filter(|(_, line)| is_over(line));
+        over.filter_map(|(wire, line)| line.clear(*wire)).collect()
     }
 
-    /// Lets everything through on all wires. Returns the cuts that have happened.
-    pub(crate) fn heal(&mut self) -> Vec<(Wire, Cut)> {
-        let heal = |(wire, line): (&Wire, &mut Line)| {
-            let happened = line.happened();
+    /// Lets everything through on all wires. Returns the cuts that have happened, and the weather that
+    /// struck anything.
+    pub(crate) fn heal(&mut self) -> Vec<Act> {
+        let mut happened = Vec::new();
+        for (wire, line) in &mut self.wires {
+            happened.extend(line.happened().map(|cut| Act::Cut(*wire, cut)));
+            happened.extend(line.clear(*wire));
             line.proxy.heal();
-            Some((*wire, happened?))
-        };
-        self.wires.iter_mut().filter_map(heal).collect()
+        }
+        happened
     }
 }
 
 impl Line {
     fn happened(&mut self) -> Option<Cut> {
         self.chosen.take().filter(|_| self.proxy.has_cut())
+    }
+
+    /// Lets the weather on this wire clear. Returns what it was, if it struck anything.
+    fn clear(&mut self, wire: Wire) -> Option<Act> {
+        let (weather, _) = self.weather.take()?;
+        self.proxy.set(Weather::Fair);
+        (self.proxy.struck() > 0).then_some(Act::Weather(wire, weather, Duration::ZERO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn weather_counts_once_it_met_something() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ground = Ground::start(Stack::Sqlite, folder.path()).unwrap();
+        let (wire, hour) = (Wire::Customers, Duration::from_secs(3_600));
+        assert_eq!(ground.weather(wire, Weather::Silence, Duration::ZERO), None);
+        assert_eq!(ground.tend(), [], "it met nothing");
+        let _shop = TcpListener::bind(("127.0.0.1", ground.edge_port())).unwrap();
+        assert_eq!(ground.weather(wire, Weather::Closed, hour), None);
+        let port = ground.wires[&wire].proxy.port();
+        while ground.wires[&wire].proxy.struck() == 0 {
+            drop(TcpStream::connect(("127.0.0.1", port)));
+        }
+        assert_eq!(ground.tend(), [], "it is not over");
+        let then = ground.weather(wire, Weather::HoldRequests, hour);
+        assert_eq!(then, Some(Act::Weather(wire, Weather::Closed, Duration::ZERO)));
+        assert_eq!(ground.heal(), [], "it met nothing");
     }
 }

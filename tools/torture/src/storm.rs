@@ -247,8 +247,10 @@ impl Storm {
                 false
             }
             Act::Weather(wire, weather, time) => {
-                self.ground.weather(wire, weather, time);
-                true
+                // So is weather: once it is over, if it met anything.
+                let before = self.ground.weather(wire, weather, time);
+                before.into_iter().for_each(|before| self.count(before));
+                false
             }
         };
         if has_happened {
@@ -263,7 +265,7 @@ impl Storm {
 
     fn tend(&mut self) -> Result<(), Trouble> {
         self.crew.tend()?;
-        self.ground.tend();
+        self.ground.tend().into_iter().for_each(|struck| self.count(struck));
         while let Some(ended) = self.outages.try_join_next() {
             ended.map_err(Trouble::died)??;
         }
@@ -282,9 +284,7 @@ impl Storm {
         while let Some(ended) = self.outages.join_next().await {
             ended.map_err(Trouble::died)??;
         }
-        for (wire, cut) in self.ground.heal() {
-            self.count(Act::Cut(wire, cut));
-        }
+        self.ground.heal().into_iter().for_each(|happened| self.count(happened));
         self.crew.heal()
     }
 

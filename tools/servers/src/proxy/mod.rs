@@ -3,7 +3,7 @@
 mod link;
 
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
@@ -96,6 +96,8 @@ struct State {
     /// Messages seen since the cut was chosen.
     seen: AtomicI64,
     weather: Mutex<Weather>,
+    /// What the weather met since it was last foul.
+    struck: AtomicU64,
     /// Tells those that hold requests.
     cleared: Condvar,
     is_over: AtomicBool,
@@ -117,6 +119,7 @@ impl Proxy {
             cut: Mutex::default(),
             seen: AtomicI64::new(0),
             weather: Mutex::default(),
+            struck: AtomicU64::new(0),
             cleared: Condvar::new(),
             is_over: AtomicBool::new(false),
             links: Mutex::default(),
@@ -149,13 +152,25 @@ impl Proxy {
     pub fn set(&self, weather: Weather) {
         let mut now = lock(&self.state.weather);
         *now = weather;
+        if weather != Weather::Fair {
+            self.state.struck.store(0, Ordering::SeqCst);
+        }
         self.state.cleared.notify_all();
         // Under the lock: a connection is closed, or sees the new weather.
         self.state.each_link(|link| match weather {
-            Weather::Closed => link.close(),
+            Weather::Closed => {
+                self.state.strike();
+                link.close();
+            }
             Weather::Fair | Weather::HoldRequests if link.has_hole() => link.close(),
             _ => {}
         });
+    }
+
+    /// How many pieces were held up or lost, and how many connections were closed, since the weather
+    /// was last made other than fair.
+    pub fn struck(&self) -> u64 {
+        self.state.struck.load(Ordering::SeqCst)
     }
 
     /// Closes every connection there is. New ones are made as ever.
@@ -197,6 +212,7 @@ impl State {
         let link = Arc::new(Link::new(client, server));
         let weather = lock(&self.weather);
         if *weather == Weather::Closed {
+            self.strike();
             return link.close();
         }
         let mut links = lock(&self.links);
@@ -213,11 +229,19 @@ impl State {
         lock(&self.links).iter().filter_map(Weak::upgrade).for_each(|link| act(&link));
     }
 
+    fn strike(&self) {
+        self.struck.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// What becomes of bytes that are here now; waits while they have to.
     fn fate(&self, way: Way) -> Fate {
+        let weather = lock(&self.weather);
+        if weather.fate(way) != Fate::Pass {
+            self.strike();
+        }
         let weather = self
             .cleared
-            .wait_while(lock(&self.weather), |weather| weather.fate(way) == Fate::Wait)
+            .wait_while(weather, |weather| weather.fate(way) == Fate::Wait)
             .unwrap_or_else(PoisonError::into_inner);
         weather.fate(way)
     }
