@@ -9,6 +9,7 @@
 mod brokers;
 mod by_hand;
 mod check;
+mod cpu;
 mod host;
 mod latency;
 mod long_run;

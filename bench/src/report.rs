@@ -64,6 +64,12 @@ impl Latency {
             max_ms: times.max() as f64 / 1_000.0,
         }
     }
+
+    /// What came of it, in words.
+    pub(crate) fn words(&self) -> String {
+        let Self { p50_ms, p99_ms, p999_ms, max_ms, .. } = self;
+        format!("p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, p99.9 {p999_ms:.1} ms, max {max_ms:.1} ms")
+    }
 }
 
 /// Resident memory over time.
@@ -150,14 +156,8 @@ impl Report {
         }
         println!("{table}");
         if let Some(latency) = &self.latency {
-            println!(
-                "latency at {}/s over two hops: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms",
-                latency.rate_per_second,
-                latency.p50_ms,
-                latency.p99_ms,
-                latency.p999_ms,
-                latency.max_ms
-            );
+            let (rate, words) = (latency.rate_per_second, latency.words());
+            println!("latency at {rate}/s over two hops: {words}");
         }
         if let Some(memory) = &self.memory {
             let last = memory.resident_mib.last().copied().unwrap_or(0.0);

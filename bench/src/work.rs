@@ -1,16 +1,18 @@
 //! The work that every contender does: one message changes one entity and sends one message.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use semel::core::broker::{Destination, Outgoing, SendOutcome};
-use semel::core::{Broker as _, Envelope};
+use semel::core::{Broker, Envelope};
 use semel::sqlite::Sqlite;
 use semel::{Context, Keyed, Message, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+
+/// Where messages come twice, one in so many does.
+const TWICE: usize = 20;
 
 /// How much work there is.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +82,12 @@ pub(crate) fn deposit(account: &mut Account, message: Deposit, ctx: &mut Context
     ctx.send("sink", Deposited { account: message.account, balance_pence });
 }
 
+/// The handler of what was sent.
+pub(crate) fn note(account: &mut Account, message: Deposited, _: &mut Context) {
+    account.balance_pence = account.balance_pence.max(message.balance_pence);
+    account.deposits += 1;
+}
+
 /// A fresh file in `folder`, and its folder, which goes when it is dropped.
 pub(crate) fn fresh_file(folder: &Path) -> Result<(tempfile::TempDir, std::path::PathBuf)> {
     let folder = tempfile::tempdir_in(folder)?;
@@ -88,35 +96,58 @@ pub(crate) fn fresh_file(folder: &Path) -> Result<(tempfile::TempDir, std::path:
 }
 
 /// Queues the load.
-pub(crate) async fn fill(file: &Arc<Sqlite>, load: Load, first: usize) -> Result<()> {
+pub(crate) async fn fill(file: &Sqlite, load: Load, first: usize) -> Result<()> {
+    let time = Some(Timestamp::from_unix_ms(1_798_135_200_000));
+    let message = |number: usize| -> Result<Outgoing> {
+        let mut message = outgoing(number, load.entities)?;
+        message.envelope.subject = Some(account(number, load.entities));
+        message.envelope.time = time;
+        Ok(message)
+    };
     let numbers: Vec<usize> = (first..first + load.messages).collect();
     for numbers in numbers.chunks(1_000) {
-        let messages = numbers.iter().map(|number| envelope(*number, load.entities));
-        for sent in file.send(messages.collect::<Result<_>>()?).await {
-            match sent {
-                SendOutcome::Sent => {}
-                SendOutcome::Refused(error) | SendOutcome::Unknown(error) => {
-                    return Err(error.into());
-                }
-            }
+        let messages = numbers.iter().map(|number| message(*number));
+        send_all(file, messages.collect::<Result<_>>()?).await?;
+    }
+    Ok(())
+}
+
+/// Queues the load, with one message in twenty twice. Returns how many that makes.
+pub(crate) async fn fill_doubled(broker: &dyn Broker, load: Load) -> Result<usize> {
+    let numbers: Vec<usize> = (0..load.messages)
+        .flat_map(|number| std::iter::repeat_n(number, if number % TWICE == 0 { 2 } else { 1 }))
+        .collect();
+    for numbers in numbers.chunks(1_000) {
+        let messages = numbers.iter().map(|number| outgoing(*number, load.entities));
+        send_all(broker, messages.collect::<Result<_>>()?).await?;
+    }
+    Ok(numbers.len())
+}
+
+/// Sends, and fails unless all were sent.
+pub(crate) async fn send_all(broker: &dyn Broker, messages: Vec<Outgoing>) -> Result<()> {
+    for sent in broker.send(messages).await {
+        match sent {
+            SendOutcome::Sent => {}
+            SendOutcome::Refused(error) | SendOutcome::Unknown(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
-fn envelope(number: usize, entities: usize) -> Result<Outgoing> {
-    let deposit = Deposit { account: format!("account-{}", number % entities), pence: 5 };
+fn account(number: usize, entities: usize) -> String {
+    format!("account-{}", number % entities)
+}
+
+/// The deposit with a number.
+pub(crate) fn outgoing(number: usize, entities: usize) -> Result<Outgoing> {
+    let deposit = Deposit { account: account(number, entities), pence: 5 };
     let data = serde_json::to_vec(&deposit)?;
     // Random-looking ids, as they are in production: they touch the inbox all over.
     let id = semel::core::ids::derive(&["bench", &number.to_string()]).to_string();
-    let mut envelope = Envelope::new(id, "/bench", Deposit::TYPE, data);
-    envelope.subject = deposit.subject();
-    envelope.time = Some(Timestamp::from_unix_ms(1_798_135_200_000));
-    Ok(Outgoing {
-        to: Destination::Endpoint("accounts".to_owned()),
-        envelope,
-        delay: Duration::ZERO,
-    })
+    let envelope = Envelope::new(id, "/bench", Deposit::TYPE, data);
+    let to = Destination::Endpoint("accounts".to_owned());
+    Ok(Outgoing { to, envelope, delay: Duration::ZERO })
 }
 
 /// Fails unless the file holds what the work must have left, by SQL.

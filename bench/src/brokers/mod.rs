@@ -7,7 +7,6 @@
 
 mod plain_nats;
 mod plain_rabbitmq;
-mod processor;
 mod through_semel;
 
 use std::path::PathBuf;
@@ -17,8 +16,9 @@ use semel_servers::{Nats, Rabbit};
 use serde::Serialize;
 
 use crate::Result;
+use crate::cpu::Cpu;
 use crate::report::{Latency, median};
-use processor::Processor;
+use crate::work::Load;
 
 /// What to run.
 #[derive(clap::Args, Debug)]
@@ -46,13 +46,6 @@ pub(crate) struct Args {
     json: PathBuf,
 }
 
-/// How much work there is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
-    messages: usize,
-    accounts: usize,
-}
-
 /// One contender in one round.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Sample {
@@ -70,15 +63,15 @@ struct Sample {
 
 impl Sample {
     /// The figures of so many messages in and out, and what it took.
-    fn new(sent: (usize, f64), received: (usize, f64), cpu: (f64, f64)) -> Self {
+    fn new(sent: (usize, f64), received: (usize, f64), cpu: Cpu) -> Self {
         let per = |seconds: f64| seconds * 1e6 / received.0 as f64;
         Self {
             // What is sent while others are received is in their time.
             messages_per_second: received.0 as f64 / (sent.1 + received.1),
             sent_per_second: sent.0 as f64 / sent.1,
             received_per_second: received.0 as f64 / received.1,
-            own_cpu_micros: per(cpu.0),
-            server_cpu_micros: per(cpu.1),
+            own_cpu_micros: per(cpu.worker_seconds),
+            server_cpu_micros: per(cpu.server_seconds),
         }
     }
 }
@@ -112,8 +105,8 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let folder = std::fs::canonicalize(&args.folder)?;
     let nats = Nats::start(&folder.join("nats"))?;
     let rabbit = Rabbit::start(&folder.join("rabbitmq"))?;
-    let (on_nats, on_rabbit) = (Processor::of(nats.process()), Processor::of(rabbit.process()));
-    let load = Load { messages: args.messages, accounts: args.accounts };
+    let (on_nats, on_rabbit) = (nats.process(), rabbit.process());
+    let load = Load { messages: args.messages, entities: args.accounts };
     let (mut nats_rounds, mut rabbit_rounds) = (Vec::new(), Vec::new());
     for round in 1..=args.rounds {
         eprintln!("round {round} of {}", args.rounds);
@@ -130,11 +123,14 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     if args.latency_seconds > 0 {
         eprintln!("latency at {}/s", args.rate);
         let (rate, seconds) = (args.rate, args.latency_seconds);
-        let backend = through_semel::nats_backend(&nats.address(), &folder).await?;
+        let (_file, backend) = through_semel::nats_backend(&nats.address(), &folder).await?;
         nats_latency = Some(crate::latency::measure_on(backend, rate, seconds).await?);
-        let backend = through_semel::rabbitmq_backend(&rabbit.address(), &folder).await?;
+        let (_file, backend) = through_semel::rabbitmq_backend(&rabbit.address(), &folder).await?;
         rabbit_latency = Some(crate::latency::measure_on(backend, rate, seconds).await?);
     }
+    drop((nats, rabbit));
+    std::fs::remove_dir_all(folder.join("nats"))?;
+    std::fs::remove_dir_all(folder.join("rabbitmq"))?;
     let brokers = vec![
         Broker::new("nats", nats_rounds, nats_latency),
         Broker::new("rabbitmq", rabbit_rounds, rabbit_latency),
@@ -185,11 +181,9 @@ fn print(brokers: &[Broker]) {
     println!("{table}");
     for Broker { name, semel_to_client_alone, latency, .. } in brokers {
         println!("{name}: semel to the client alone: {semel_to_client_alone:.2}");
-        if let Some(Latency { rate_per_second, p50_ms, p99_ms, max_ms, .. }) = latency {
-            println!(
-                "{name}: latency at {rate_per_second}/s over two hops: p50 {p50_ms:.1} ms, p99 \
-                 {p99_ms:.1} ms, max {max_ms:.1} ms"
-            );
+        if let Some(latency) = latency {
+            let (rate, words) = (latency.rate_per_second, latency.words());
+            println!("{name}: latency at {rate}/s over two hops: {words}");
         }
     }
 }

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::{self, AckKind, consumer, stream};
 use futures_util::{StreamExt as _, stream::iter};
 
-use super::through_semel::outgoing;
-use super::{Load, Processor, Sample};
+use super::Sample;
 use crate::Result;
+use crate::cpu::Cpu;
+use crate::work::{Load, outgoing};
 
 /// How many publishes or acknowledgements are on their way at the same time.
 const IN_FLIGHT: usize = 256;
 
 /// Passes twice as many messages as the load has deposits, as Semel does.
-pub(super) async fn run(address: &str, load: Load, processor: Processor) -> Result<Sample> {
+pub(super) async fn run(address: &str, load: Load, server: Option<u32>) -> Result<Sample> {
     let client = async_nats::connect(address).await?;
     let context = jetstream::new(client);
     let config = stream::Config {
@@ -31,12 +32,12 @@ pub(super) async fn run(address: &str, load: Load, processor: Processor) -> Resu
     };
     let consumer = stream.create_consumer(config).await?;
     let total = load.messages * 2;
-    let before = processor.used()?;
+    let before = Cpu::now(server)?;
     let started = Instant::now();
     let publishes = iter(0..total).map(|number| {
         let context = context.clone();
         async move {
-            let envelope = outgoing(number, load.accounts)?.envelope;
+            let envelope = outgoing(number, load.entities)?.envelope;
             let mut headers = async_nats::HeaderMap::new();
             for (name, value) in [
                 ("ce-id", &envelope.id),
@@ -75,7 +76,7 @@ pub(super) async fn run(address: &str, load: Load, processor: Processor) -> Resu
         }
     }
     let received = (total, started.elapsed().as_secs_f64());
-    let cpu = processor.since(before)?;
+    let cpu = Cpu::now(server)?.since(before);
     context.delete_stream("plain").await?;
     Ok(Sample::new(sent, received, cpu))
 }

@@ -11,16 +11,17 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 
-use super::through_semel::outgoing;
-use super::{Load, Processor, Sample};
+use super::Sample;
 use crate::Result;
+use crate::cpu::Cpu;
+use crate::work::{Load, outgoing};
 
 /// How many publishes or acknowledgements are on their way at the same time.
 const IN_FLIGHT: usize = 256;
 const QUEUE: &str = "plain";
 
 /// Passes twice as many messages as the load has deposits, as Semel does.
-pub(super) async fn run(address: &str, load: Load, processor: Processor) -> Result<Sample> {
+pub(super) async fn run(address: &str, load: Load, server: Option<u32>) -> Result<Sample> {
     let connection = Connection::connect(address, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let mut arguments = FieldTable::default();
@@ -29,13 +30,13 @@ pub(super) async fn run(address: &str, load: Load, processor: Processor) -> Resu
     channel.queue_declare(QUEUE.into(), durable, arguments).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let total = load.messages * 2;
-    let before = processor.used()?;
+    let before = Cpu::now(server)?;
     let started = Instant::now();
     let numbers: Vec<usize> = (0..total).collect();
     for numbers in numbers.chunks(IN_FLIGHT) {
         let mut confirms = Vec::with_capacity(numbers.len());
         for number in numbers {
-            let envelope = outgoing(*number, load.accounts)?.envelope;
+            let envelope = outgoing(*number, load.entities)?.envelope;
             let mut headers = FieldTable::default();
             for (name, value) in [
                 ("cloudEvents:id", &envelope.id),
@@ -73,7 +74,7 @@ pub(super) async fn run(address: &str, load: Load, processor: Processor) -> Resu
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     taking.queue_declare(QUEUE.into(), passive, FieldTable::default()).await?;
     let received = (total, started.elapsed().as_secs_f64());
-    let cpu = processor.since(before)?;
+    let cpu = Cpu::now(server)?.since(before);
     channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await?;
     connection.close(200, "".into()).await?;
     Ok(Sample::new(sent, received, cpu))

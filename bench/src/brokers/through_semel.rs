@@ -2,22 +2,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use semel::core::broker::{Destination, Outgoing, SendOutcome};
+use semel::core::Broker;
 use semel::core::operator::Operator;
-use semel::core::{Broker, Envelope};
 use semel::sqlite::Sqlite;
-use semel::{Backend, Context, Endpoint, Host, Message as _};
+use semel::{Backend, Endpoint, Host};
 use semel_nats::Nats;
 use semel_rabbitmq::RabbitMq;
+use tempfile::TempDir;
 
-use super::{Load, Processor, Sample};
+use super::Sample;
 use crate::Result;
-use crate::work::{Account, Deposit, Deposited, deposit, fresh_file};
-
-/// One deposit in so many comes twice.
-const TWICE: usize = 20;
+use crate::cpu::Cpu;
+use crate::work::{Load, deposit, fill_doubled, fresh_file, note};
 
 fn fresh_prefix() -> String {
     format!("bench-{}", semel::core::ids::derive(&[&format!("{:?}", Instant::now())]).simple())
@@ -36,38 +34,37 @@ async fn rabbitmq(address: &str) -> Result<Arc<RabbitMq>> {
     Ok(Arc::new(RabbitMq::connect(address, options).await?))
 }
 
-/// A fresh place on NATS beside a fresh file.
-pub(super) async fn nats_backend(address: &str, folder: &Path) -> Result<Backend> {
+/// A fresh place on NATS beside a fresh file, and the file's folder, which goes when it is dropped.
+pub(super) async fn nats_backend(address: &str, folder: &Path) -> Result<(TempDir, Backend)> {
     backend(nats(address).await?, folder)
 }
 
-/// A fresh place on RabbitMQ beside a fresh file.
-pub(super) async fn rabbitmq_backend(address: &str, folder: &Path) -> Result<Backend> {
+/// The same on RabbitMQ.
+pub(super) async fn rabbitmq_backend(address: &str, folder: &Path) -> Result<(TempDir, Backend)> {
     backend(rabbitmq(address).await?, folder)
 }
 
-fn backend<B: Broker + Operator>(broker: Arc<B>, folder: &Path) -> Result<Backend> {
-    let folder = fresh_file(folder)?.0.keep();
-    let store = Arc::new(Sqlite::open(folder.join("bench.db"))?);
-    Ok(Backend::apart(store, broker))
+fn backend<B: Broker + Operator>(broker: Arc<B>, folder: &Path) -> Result<(TempDir, Backend)> {
+    let (folder, path) = fresh_file(folder)?;
+    Ok((folder, Backend::apart(Arc::new(Sqlite::open(path)?), broker)))
 }
 
 pub(super) async fn on_nats(
     address: &str,
     folder: &Path,
     load: Load,
-    processor: Processor,
+    server: Option<u32>,
 ) -> Result<Sample> {
-    run(nats(address).await?, folder, load, processor).await
+    run(nats(address).await?, folder, load, server).await
 }
 
 pub(super) async fn on_rabbitmq(
     address: &str,
     folder: &Path,
     load: Load,
-    processor: Processor,
+    server: Option<u32>,
 ) -> Result<Sample> {
-    run(rabbitmq(address).await?, folder, load, processor).await
+    run(rabbitmq(address).await?, folder, load, server).await
 }
 
 /// Queues the load, and runs it through a host with two endpoints.
@@ -75,13 +72,13 @@ async fn run<B: Broker + Operator>(
     broker: Arc<B>,
     folder: &Path,
     load: Load,
-    processor: Processor,
+    server: Option<u32>,
 ) -> Result<Sample> {
     let (_folder, path) = fresh_file(folder)?;
     let store = Arc::new(Sqlite::open(&path)?);
-    let before = processor.used()?;
+    let before = Cpu::now(server)?;
     let started = Instant::now();
-    let sent = fill(broker.as_ref(), load).await?;
+    let sent = fill_doubled(broker.as_ref(), load).await?;
     let send_seconds = started.elapsed().as_secs_f64();
     let host = Host::new(Backend::apart(store.clone(), broker))
         .endpoint(Endpoint::new("accounts").handle(deposit))
@@ -89,44 +86,11 @@ async fn run<B: Broker + Operator>(
     let started = Instant::now();
     host.run_until_idle().await?;
     let receive_seconds = started.elapsed().as_secs_f64();
-    let cpu = processor.since(before)?;
+    let cpu = Cpu::now(server)?.since(before);
     drop(store);
     check_books(&path, load)?;
     let received = (sent + load.messages, receive_seconds);
     Ok(Sample::new((sent, send_seconds), received, cpu))
-}
-
-fn note(account: &mut Account, message: Deposited, _: &mut Context) {
-    account.balance_pence = account.balance_pence.max(message.balance_pence);
-    account.deposits += 1;
-}
-
-async fn fill(broker: &dyn Broker, load: Load) -> Result<usize> {
-    let numbers: Vec<usize> = (0..load.messages)
-        .flat_map(|number| std::iter::repeat_n(number, if number % TWICE == 0 { 2 } else { 1 }))
-        .collect();
-    for numbers in numbers.chunks(1_000) {
-        let messages = numbers.iter().map(|number| outgoing(*number, load.accounts));
-        for sent in broker.send(messages.collect::<Result<_>>()?).await {
-            match sent {
-                SendOutcome::Sent => {}
-                SendOutcome::Refused(error) | SendOutcome::Unknown(error) => {
-                    return Err(error.into());
-                }
-            }
-        }
-    }
-    Ok(numbers.len())
-}
-
-/// The message of a number: also what the client alone sends.
-pub(super) fn outgoing(number: usize, accounts: usize) -> Result<Outgoing> {
-    let deposit = Deposit { account: format!("account-{}", number % accounts), pence: 5 };
-    let data = serde_json::to_vec(&deposit)?;
-    let id = semel::core::ids::derive(&["bench", &number.to_string()]).to_string();
-    let envelope = Envelope::new(id, "/bench", Deposit::TYPE, data);
-    let to = Destination::Endpoint("accounts".to_owned());
-    Ok(Outgoing { to, envelope, delay: Duration::ZERO })
 }
 
 /// Fails unless the file holds what the work must have left.

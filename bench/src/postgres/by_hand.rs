@@ -8,9 +8,9 @@ use std::time::Duration;
 use semel_servers::Postgres;
 use tokio_postgres::{Client, NoTls, Statement};
 
-use super::work::{Load, fresh, measured};
+use super::work::{fresh, measured};
 use super::{Result, Sample};
-use crate::work::{Account, Deposit, Deposited};
+use crate::work::{Account, Deposit, Deposited, Load};
 
 /// Runs the load with so many messages a transaction, on one connection.
 pub(super) async fn run(server: &Postgres, load: Load, batch: i64) -> Result<Sample> {

@@ -2,9 +2,9 @@
 
 use semel::{Backend, Endpoint, Host};
 
-use super::work::{Load, fresh, measured, note};
+use super::work::{fresh, measured};
 use super::{Result, Sample};
-use crate::work::deposit;
+use crate::work::{Load, deposit, note};
 
 /// Runs the load through a host with two endpoints.
 pub(super) async fn run(server: &semel_servers::Postgres, load: Load) -> Result<Sample> {

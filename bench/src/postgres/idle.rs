@@ -8,9 +8,10 @@ use semel::{Backend, Endpoint, Host};
 use semel_servers::Postgres;
 use serde::Serialize;
 
-use super::cpu::Cpu;
-use super::work::{note, options};
+use super::work::options;
 use crate::Result;
+use crate::cpu::Cpu;
+use crate::work::note;
 
 /// What it costs, by how it is woken.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -51,9 +52,9 @@ async fn watch(server: &Postgres, wake: Wake, seconds: u32) -> Result<Cost> {
     }));
     tokio::time::sleep(Duration::from_secs(2)).await;
     server.run("SELECT pg_stat_statements_reset()")?;
-    let before = Cpu::now(server)?;
+    let before = Cpu::now(server.process())?;
     tokio::time::sleep(Duration::from_secs(u64::from(seconds))).await;
-    let cpu = Cpu::now(server)?.since(before);
+    let cpu = Cpu::now(server.process())?.since(before);
     // Without those of whoever asks here.
     let count = |which: &str| -> Result<f64> {
         let sql = format!(

@@ -4,7 +4,6 @@
 //! an entity too; one deposit in twenty comes twice. Everything waits for the disk.
 
 mod by_hand;
-mod cpu;
 mod host;
 mod idle;
 mod latency;
@@ -19,7 +18,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::report::{Latency, median};
-use work::Load;
+use crate::work::Load;
 
 /// What to run.
 #[derive(clap::Args, Debug)]
@@ -105,7 +104,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     ];
     let server = Postgres::start_with(&folder.join("server"), Durability::PowerCut, &settings)?;
     server.run("CREATE EXTENSION pg_stat_statements")?;
-    let load = Load { messages: args.messages, accounts: args.accounts };
+    let load = Load { messages: args.messages, entities: args.accounts };
     let mut rounds = Vec::new();
     for round in 1..=args.rounds {
         eprintln!("round {round} of {}", args.rounds);
@@ -142,6 +141,8 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
             seconds => Some(steady::measure(&server, args.steady_rate, seconds).await?),
         },
     };
+    drop(server);
+    std::fs::remove_dir_all(folder.join("server"))?;
     report.print();
     std::fs::write(&args.json, serde_json::to_vec_pretty(&report)?)?;
     println!("figures as JSON: {}", args.json.display());
@@ -185,15 +186,8 @@ impl Report {
             self.semel_to_loop_of_50, self.semel_to_loop_of_50_twice
         );
         if let Some(latency) = &self.latency {
-            println!(
-                "from when a message was due to the end of its commit, at {}/s: p50 {:.1} ms, \
-                 p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms",
-                latency.rate_per_second,
-                latency.p50_ms,
-                latency.p99_ms,
-                latency.p999_ms,
-                latency.max_ms
-            );
+            let (rate, words) = (latency.rate_per_second, latency.words());
+            println!("from when a message was due to the end of its commit, at {rate}/s: {words}");
         }
         if let Some(idle) = &self.idle {
             idle.print();

@@ -8,9 +8,9 @@ use semel_servers::Postgres;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::work::{note, outgoing, place, sent};
+use super::work::place;
 use crate::Result;
-use crate::work::deposit;
+use crate::work::{deposit, note, outgoing, send_all};
 
 /// The tables of which a row comes and goes, or changes, for each message.
 const TABLES: [&str; 3] = ["queue", "inbox", "entity"];
@@ -68,7 +68,7 @@ pub(super) async fn measure(server: &Postgres, rate: u32, seconds: u32) -> Resul
         let due = started + Duration::from_secs_f64(number as f64 / f64::from(rate));
         tokio::time::sleep_until(due).await;
         let messages = (number..number + PORTION).map(|number| outgoing(number, ACCOUNTS));
-        sent(&place, messages.collect::<Result<_>>()?).await?;
+        send_all(&*place, messages.collect::<Result<_>>()?).await?;
         number += PORTION;
         if started.elapsed() >= step * (looks.len() as u32 + 1) {
             looks.push(look(server, &schema, started)?);

@@ -3,33 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use semel::core::broker::{Destination, Outgoing, SendOutcome};
-use semel::core::{Broker as _, Envelope};
 use semel::postgres::{Options, Postgres};
-use semel::{Context, Message as _};
 
 use super::Sample;
-use super::cpu::Cpu;
 use crate::Result;
-use crate::work::{Account, Deposit, Deposited};
-
-/// One deposit in so many comes twice.
-const TWICE: usize = 20;
-
-/// How much work there is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
-    /// Deposits that count.
-    pub(crate) messages: usize,
-    /// Accounts they are spread over.
-    pub(crate) accounts: usize,
-}
-
-/// The handler of what was sent.
-pub(crate) fn note(account: &mut Account, message: Deposited, _: &mut Context) {
-    account.balance_pence = account.balance_pence.max(message.balance_pence);
-    account.deposits += 1;
-}
+use crate::cpu::Cpu;
+use crate::work::{Load, fill_doubled};
 
 /// A fresh schema with the load in its queue.
 pub(crate) async fn fresh(
@@ -37,13 +16,7 @@ pub(crate) async fn fresh(
     load: Load,
 ) -> Result<(String, Arc<Postgres>)> {
     let (schema, place) = place(server).await?;
-    let numbers: Vec<usize> = (0..load.messages)
-        .flat_map(|number| std::iter::repeat_n(number, if number % TWICE == 0 { 2 } else { 1 }))
-        .collect();
-    for numbers in numbers.chunks(2_000) {
-        let messages = numbers.iter().map(|number| outgoing(*number, load.accounts));
-        sent(&place, messages.collect::<Result<_>>()?).await?;
-    }
+    fill_doubled(&*place, load).await?;
     server.run("CHECKPOINT")?;
     Ok((schema, place))
 }
@@ -59,28 +32,6 @@ pub(super) async fn place(server: &semel_servers::Postgres) -> Result<(String, A
     let options = options()?;
     let schema = options.schema.clone();
     Ok((schema, Arc::new(Postgres::connect_with(&server.address(), options).await?)))
-}
-
-/// Sends, and fails unless all were sent.
-pub(super) async fn sent(place: &Postgres, messages: Vec<Outgoing>) -> Result<()> {
-    for sent in place.send(messages).await {
-        match sent {
-            SendOutcome::Sent => {}
-            SendOutcome::Refused(error) | SendOutcome::Unknown(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// A deposit under a number.
-pub(super) fn outgoing(number: usize, accounts: usize) -> Result<Outgoing> {
-    let deposit = Deposit { account: format!("account-{}", number % accounts), pence: 5 };
-    let data = serde_json::to_vec(&deposit)?;
-    // Random-looking ids, as they are in production: they touch the inbox all over.
-    let id = semel::core::ids::derive(&["bench", &number.to_string()]).to_string();
-    let envelope = Envelope::new(id, "/bench", Deposit::TYPE, data);
-    let to = Destination::Endpoint("accounts".to_owned());
-    Ok(Outgoing { to, envelope, delay: Duration::ZERO })
 }
 
 /// Takes the figures of `work`, and fails unless the schema holds what it must have left.
@@ -101,11 +52,11 @@ pub(crate) async fn measured<F: Future<Output = Result<()>>>(
         Ok(server.run(sql)?.parse()?)
     };
     let (log_before, commits_before) = (log(server)?, commits(server)?);
-    let cpu_before = Cpu::now(server)?;
+    let cpu_before = Cpu::now(server.process())?;
     let started = Instant::now();
     work.await?;
     let seconds = started.elapsed().as_secs_f64();
-    let cpu = Cpu::now(server)?.since(cpu_before);
+    let cpu = Cpu::now(server.process())?.since(cpu_before);
     let statements: f64 = server.run("SELECT sum(calls) FROM pg_stat_statements")?.parse()?;
     let sample = Sample {
         deposits_per_second: load.messages as f64 / seconds,

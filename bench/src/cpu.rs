@@ -1,7 +1,5 @@
 //! Processor time, as Linux counts it.
 
-use semel_servers::Postgres;
-
 use crate::Result;
 
 /// What Linux counts processor time in, everywhere by now.
@@ -17,10 +15,9 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
-    /// Up to now.
-    pub(crate) fn now(server: &Postgres) -> Result<Self> {
-        let file = server.run("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")?;
-        let postmaster: u32 = file.parse()?;
+    /// Up to now, by this process and by the server whose first process has this number.
+    pub(crate) fn now(server: Option<u32>) -> Result<Self> {
+        let server = server.ok_or("the server has no process")?;
         let (mut worker_ticks, mut server_ticks) = (0.0, 0.0);
         for entry in std::fs::read_dir("/proc")?.flatten() {
             let name = entry.file_name();
@@ -29,9 +26,9 @@ impl Cpu {
             let Some(stat) = Stat::of(id) else { continue };
             if id == std::process::id() {
                 worker_ticks += stat.own;
-            } else if id == postmaster {
+            } else if id == server {
                 server_ticks += stat.own + stat.ended_children;
-            } else if stat.parent == postmaster {
+            } else if stat.parent == server || stat.group == server {
                 server_ticks += stat.own;
             }
         }
@@ -53,6 +50,8 @@ impl Cpu {
 /// What `/proc` tells of a process, in ticks.
 struct Stat {
     parent: u32,
+    /// The group of processes that it belongs to.
+    group: u32,
     own: f64,
     ended_children: f64,
 }
@@ -66,6 +65,7 @@ impl Stat {
         let ticks = |at: usize| figures.get(at)?.parse::<f64>().ok();
         Some(Self {
             parent: figures.get(1)?.parse().ok()?,
+            group: figures.get(2)?.parse().ok()?,
             own: ticks(11)? + ticks(12)?,
             ended_children: ticks(13)? + ticks(14)?,
         })
