@@ -13,7 +13,7 @@ use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel};
+use lapin::{BasicProperties, Channel, Connection};
 use semel_core::StoreError;
 use semel_core::store::Trouble;
 use serde::{Deserialize, Serialize};
@@ -41,11 +41,18 @@ pub(crate) struct Page {
     #[serde(default)]
     pub(crate) bound: BTreeSet<String>,
     pub(crate) registered_at: Option<i64>,
-    /// The times for which it has waiting queues, in milliseconds.
+    /// Its queue is there to stay.
+    #[serde(default)]
+    pub(crate) has_ready: bool,
+    /// The times for which it has waiting queues that are there to stay, in milliseconds.
     #[serde(default)]
     pub(crate) waits: BTreeSet<u64>,
+    /// The queue of its dead letters is there to stay.
     #[serde(default)]
     pub(crate) has_dead: bool,
+    /// Queues that somebody began to make.
+    #[serde(default)]
+    pub(crate) begun: BTreeSet<String>,
 }
 
 /// What is known of all.
@@ -64,6 +71,8 @@ impl Book {
             for old in [&page, own] {
                 new.bound.extend(old.bound.iter().cloned());
                 new.waits.extend(&old.waits);
+                new.begun.extend(old.begun.iter().cloned());
+                new.has_ready |= old.has_ready;
                 new.has_dead |= old.has_dead;
             }
             *own = new;
@@ -91,19 +100,6 @@ impl Place {
         .await
     }
 
-    /// Changes an endpoint's page, where that changes anything.
-    pub(crate) async fn note(
-        self: &Arc<Self>,
-        endpoint: &str,
-        change: impl FnOnce(&mut Page) + Send + 'static,
-    ) -> Result<(), StoreError> {
-        let (place, endpoint) = (self.clone(), endpoint.to_owned());
-        self.locked("book", async move {
-            place.change_book(|book| change(book.endpoints.entry(endpoint).or_default())).await
-        })
-        .await
-    }
-
     /// Changes the book. Only under its lock.
     pub(crate) async fn change_book(
         self: &Arc<Self>,
@@ -115,7 +111,8 @@ impl Place {
         if book == opened.book && opened.messages == 1 {
             return self.lay_back(&opened.channel, &self.names.book(), opened.messages).await;
         }
-        if let Err(error) = self.write_book(&book).await {
+        let written = self.write_new_book(&opened, &book).await;
+        if let Err(error) = written {
             // The channel gives the old one back when it closes.
             self.close(&opened.channel).await;
             return Err(error);
@@ -126,6 +123,14 @@ impl Place {
         }
         self.close(&opened.channel).await;
         Ok(())
+    }
+
+    async fn write_new_book(&self, opened: &Opened, book: &Book) -> Result<(), StoreError> {
+        if opened.messages == 0 {
+            // Somebody may have deleted its queue, so that it has just been made again.
+            self.settle_in(&opened.channel).await?;
+        }
+        self.write_book(book).await
     }
 
     async fn write_book(&self, book: &Book) -> Result<(), StoreError> {
@@ -207,19 +212,30 @@ impl Place {
         let (place, name) = (self.clone(), self.names.lock(what));
         self.finish("take a lock", async move {
             let _alone = place.turn("take a lock", place.locks.lock()).await?;
-            let channel = place.take_lock(&name).await?;
+            let station = place.station().await?;
+            let channel = place.take_lock(&station.connection, &name).await?;
             let answer = work.await;
-            place.leave_lock(&channel, &name).await;
+            if let Err(error) = place.leave_lock(&channel, &name).await {
+                // Others would wait for as long as this connection lives.
+                tracing::warn!(%error, "a lock was not left; its connection is closed");
+                place.hang_up().await;
+            }
             answer
         })
         .await
     }
 
-    async fn take_lock(self: &Arc<Self>, name: &str) -> Result<Channel, StoreError> {
+    /// Takes a lock for this connection, which must not have it already.
+    pub(crate) async fn take_lock(
+        &self,
+        connection: &Connection,
+        name: &str,
+    ) -> Result<Channel, StoreError> {
         let until = Instant::now() + self.server.patience;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         loop {
-            let channel = self.take_channel("take a lock").await?;
+            let opening = connection.create_channel();
+            let channel = self.server.within("take a lock", opening).await?;
             let declaring =
                 channel.queue_declare(short(self, name)?, options, FieldTable::default());
             match tokio::time::timeout(self.server.patience, declaring).await {
@@ -235,20 +251,14 @@ impl Place {
         }
     }
 
-    async fn leave_lock(&self, channel: &Channel, name: &str) {
-        let Ok(name) = short(self, name) else { return };
-        let leaving = channel.queue_delete(name, QueueDeleteOptions::default());
+    /// Leaves a lock; it is left as well where its connection is lost.
+    pub(crate) async fn leave_lock(&self, channel: &Channel, name: &str) -> Result<(), StoreError> {
+        let leaving = channel.queue_delete(short(self, name)?, QueueDeleteOptions::default());
         if let Err(error) = self.server.within("leave a lock", leaving).await {
-            if !channel.status().connected() {
-                // The connection is gone, and the lock with it.
-                return;
-            }
-            // Others would wait for as long as this connection lives.
-            tracing::warn!(%error, "a lock was not left; its connection is closed");
-            self.hang_up().await;
-            return;
+            return if channel.status().connected() { Err(error) } else { Ok(()) };
         }
         self.close(channel).await;
+        Ok(())
     }
 }
 
@@ -263,6 +273,8 @@ mod tests {
             bound: [kind.to_owned()].into(),
             registered_at: Some(registered_at),
             waits: [wait].into(),
+            has_ready: kind == "old",
+            begun: [kind.to_owned()].into(),
             ..Page::default()
         };
         Book { endpoints: [("orders".to_owned(), page)].into() }
@@ -279,6 +291,7 @@ mod tests {
             assert_eq!(page.subscriptions, ["new".to_owned()].into());
             assert_eq!(page.bound, ["new".to_owned(), "old".to_owned()].into());
             assert_eq!(page.waits, [16, 32].into());
+            assert!(page.has_ready && page.begun.contains("new"), "{page:?}");
         }
     }
 }

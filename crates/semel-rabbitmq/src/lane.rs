@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep_until};
 
 use crate::link::Server;
+use crate::making::Kind;
 use crate::message::Raw;
 use crate::place::Place;
 
@@ -101,7 +102,7 @@ impl Lane {
 impl Place {
     /// The channel of an endpoint; a new one if it was lost.
     pub(crate) async fn lane(self: &Arc<Self>, endpoint: &str) -> Result<Arc<Lane>, StoreError> {
-        self.ensure_ready(endpoint).await?;
+        let queue = self.ensure(endpoint, Kind::Ready).await?;
         let mut lanes = self.turn("receive", self.lanes.lock()).await?;
         if let Some(lane) = lanes.get(endpoint).filter(|lane| lane.is_open()) {
             return Ok(lane.clone());
@@ -110,7 +111,7 @@ impl Place {
         let lane = Arc::new(Lane {
             channel,
             endpoint: endpoint.to_owned(),
-            queue: crate::topology::short(self, &self.names.ready(endpoint))?,
+            queue: crate::topology::short(self, &queue)?,
             server: self.server.clone(),
             abandoned: AtomicBool::new(false),
             limiting: Mutex::default(),

@@ -139,7 +139,7 @@ impl Place {
     async fn open_station(self: &Arc<Self>) -> Result<Arc<Station>, StoreError> {
         let connection = self.takes.connection().await?;
         let channel = self.server.within("open a letter box", connection.create_channel()).await?;
-        self.declare_base(&channel).await?;
+        self.declare_base(&connection, &channel).await?;
         let (consumer, alive) = self.open_letter_box(&channel).await?;
         let reading = tokio::spawn(read_letters(Arc::downgrade(self), consumer));
         let reading = reading.abort_handle();
@@ -186,10 +186,15 @@ impl Place {
     /// Ends the connection that receives, its leases and its locks.
     pub(crate) async fn hang_up(&self) {
         if let Some(station) = self.station.lock().await.take() {
-            let closing = station.connection.close(200, ShortString::default());
-            if let Err(error) = self.server.within("hang up", closing).await {
-                tracing::debug!(%error, "a connection was not closed");
-            }
+            self.end(&station.connection).await;
+        }
+    }
+
+    /// Ends a connection. Failing that, it ends when the server notices.
+    pub(crate) async fn end(&self, connection: &Connection) {
+        let closing = connection.close(200, ShortString::default());
+        if let Err(error) = self.server.within("hang up", closing).await {
+            tracing::debug!(%error, "a connection was not closed");
         }
     }
 

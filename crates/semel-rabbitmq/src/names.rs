@@ -41,6 +41,11 @@ impl Names {
         Err(error::new(place, Trouble::Unsupported, "connect", reason, help))
     }
 
+    /// A queue that is there for a moment, after others.
+    pub(crate) fn last(&self, id: &str) -> String {
+        format!("{}.last.{id}", self.0)
+    }
+
     /// Where an endpoint's messages wait for a worker.
     pub(crate) fn ready(&self, endpoint: &str) -> String {
         format!("{}.endpoint.{endpoint}", self.0)

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use crate::lane::{Held, Lane};
 use crate::letters::{Answer, Station};
 use crate::link::{Link, Server, Shared};
+use crate::making::Kind;
 use crate::message::Raw;
 use crate::names::Names;
 use crate::publish::{Published, Publisher, Target};
@@ -144,11 +145,13 @@ impl Place {
         endpoint: &str,
         shelf: Shelf,
     ) -> Result<String, StoreError> {
-        self.ensure_ready(endpoint).await?;
+        let ready = self.ensure(endpoint, Kind::Ready).await?;
         match shelf {
-            Shelf::Ready => Ok(self.names.ready(endpoint)),
-            Shelf::Wait(wait) => self.ensure_wait(endpoint, crate::names::step_ms(wait)).await,
-            Shelf::Dead => self.ensure_dead(endpoint).await,
+            Shelf::Ready => Ok(ready),
+            Shelf::Wait(wait) => {
+                self.ensure(endpoint, Kind::Wait(crate::names::step_ms(wait))).await
+            }
+            Shelf::Dead => self.ensure(endpoint, Kind::Dead).await,
         }
     }
 

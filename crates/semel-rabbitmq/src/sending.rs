@@ -12,6 +12,7 @@ use semel_core::{Envelope, StoreError};
 
 use crate::book::Page;
 use crate::history::History;
+use crate::making::Kind;
 use crate::message::{self, Raw};
 use crate::place::{Place, Shelf};
 use crate::publish::{Published, Target};
@@ -181,7 +182,7 @@ impl Place {
             let help = "Choose a shorter type for what is published.";
             return Err(self.server.error(Trouble::TooLarge, "register", reason, help));
         }
-        self.ensure_ready(&registration.endpoint).await?;
+        self.ensure(&registration.endpoint, Kind::Ready).await?;
         let (place, registration) = (self.clone(), registration.clone());
         self.locked("book", async move { place.register_alone(registration).await }).await
     }

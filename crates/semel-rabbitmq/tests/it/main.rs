@@ -15,3 +15,4 @@ mod python;
 mod queues;
 mod rig;
 mod worker;
+mod young;
