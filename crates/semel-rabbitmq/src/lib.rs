@@ -85,8 +85,9 @@
 //! - **Long waits grow by the backlog.** A message that waits longer than a minute comes to its
 //!   endpoint's queue after each step, some twenty of them in a week; how long it lies there until a
 //!   worker sends it on is added.
-//! - **While the server's alarm lasts, such a message cannot be sent on**: a receive that meets one
-//!   takes [`Options::patience`] longer.
+//! - **While the server's alarm lasts, such a message cannot be sent on**: a handle that receives
+//!   holds up to a hundred of them meanwhile, and other messages come past them. With more of them at
+//!   the head of the queue a receive takes up to [`Options::patience`] longer.
 //! - **Clocks**: waits and leases are counted, by the server and by the handles; nobody compares
 //!   clocks. `dead_since` goes by the clocks of the handles. Numbers of dead letters begin with the time, and two handles draw the same number in
 //!   one millisecond with a chance of 1 to 4096; receipts never stand for another's.

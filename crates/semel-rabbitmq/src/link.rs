@@ -184,21 +184,17 @@ impl Link {
         let alarm = watch::Sender::default();
         *self.alarm.lock().unwrap_or_else(PoisonError::into_inner) = alarm.clone();
         let mut events = Box::pin(connection.events_listener());
-        let place = self.server.place.clone();
+        let (status, place) = (connection.status().clone(), self.server.place.clone());
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
-                match event {
-                    Event::ConnectionBlocked(reason) => {
+                let Some(told) = told(event, status.connected()) else { continue };
+                match &told {
+                    Some(reason) => {
                         tracing::warn!(server = &*place, reason, "the server takes no messages");
-                        alarm.send_replace(Some(reason));
                     }
-                    Event::ConnectionUnblocked => {
-                        tracing::info!(server = &*place, "the server takes messages again");
-                        alarm.send_replace(None);
-                    }
-                    Event::Error(_) => drop(alarm.send_replace(None)),
-                    _ => {}
+                    None => tracing::info!(server = &*place, "no alarm is on"),
                 }
+                alarm.send_replace(told);
             }
             alarm.send_replace(None);
         });
@@ -211,6 +207,13 @@ impl Link {
     /// The alarm that is on now.
     pub(crate) fn alarm(&self) -> Option<String> {
         self.alarms().borrow().clone()
+    }
+
+    /// Waits until an alarm is on, for as long as this connection lives.
+    pub(crate) async fn wait_for_alarm(&self) {
+        if self.alarms().wait_for(Option::is_some).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits until no alarm is on; fails with the alarm when it is not over by then.
@@ -231,5 +234,33 @@ impl Link {
     pub(crate) async fn channel(&self, operation: &'static str) -> Result<Channel, StoreError> {
         let connection = self.connection().await?;
         self.server.within(operation, connection.create_channel()).await
+    }
+}
+
+/// What an event says of alarms, if anything: the one that is on, or that there is none.
+fn told(event: Event, lives: bool) -> Option<Option<String>> {
+    match event {
+        Event::ConnectionBlocked(reason) => Some(Some(reason)),
+        Event::ConnectionUnblocked => Some(None),
+        // A channel may have failed alone, while the connection lives: that ends no alarm.
+        Event::Error(_) if !lives => Some(None),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::{ErrorKind, Event};
+
+    use super::told;
+
+    #[test]
+    fn an_alarm_ends_with_its_connection_and_not_with_a_channel() {
+        let failed = || Event::Error(ErrorKind::ChannelsLimitReached.into());
+        assert_eq!(told(failed(), true), None);
+        assert_eq!(told(failed(), false), Some(None));
+        let begun = told(Event::ConnectionBlocked("low on memory".to_owned()), true);
+        assert_eq!(begun, Some(Some("low on memory".to_owned())));
+        assert_eq!(told(Event::ConnectionUnblocked, true), Some(None));
     }
 }

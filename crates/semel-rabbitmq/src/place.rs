@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use semel_core::store::Trouble;
 use semel_core::{Clock, StoreError};
-use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, mpsc};
 
 use crate::lane::{Held, Lane};
 use crate::letters::{Answer, Station};
@@ -17,6 +17,7 @@ use crate::making::Kind;
 use crate::message::Raw;
 use crate::names::Names;
 use crate::publish::{Published, Publisher, Target};
+use crate::taking::RECEIVE_MAX;
 use crate::{Options, history};
 
 /// 2024-01-01, from which the numbers of dead letters count.
@@ -39,6 +40,8 @@ pub(crate) struct Place {
     pub(crate) sends: Publisher,
     pub(crate) lanes: AsyncMutex<HashMap<String, Arc<Lane>>>,
     held: Mutex<BTreeMap<u64, Held>>,
+    /// Room for messages in hand that are sent on to wait for their time.
+    pub(crate) early: Arc<Semaphore>,
     /// Tells the one who ends leases that there are others now.
     pub(crate) held_changed: Arc<Notify>,
     /// Queues that are known to be there and in the book.
@@ -77,6 +80,7 @@ impl Place {
             server,
             lanes: AsyncMutex::default(),
             held: Mutex::default(),
+            early: Arc::new(Semaphore::new(RECEIVE_MAX)),
             held_changed: Arc::default(),
             known: Mutex::default(),
             locks: AsyncMutex::default(),

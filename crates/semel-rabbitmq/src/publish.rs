@@ -71,6 +71,11 @@ impl Publisher {
         self.link.channel(operation).await
     }
 
+    /// Waits until an alarm is on.
+    pub(crate) async fn alarmed(&self) {
+        self.link.wait_for_alarm().await;
+    }
+
     /// Publishes one message.
     pub(crate) async fn publish(&self, target: Target, raw: Raw) -> Published {
         let answer = self.publish_all(&[(target, raw)]).await.pop();

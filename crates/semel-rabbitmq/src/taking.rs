@@ -225,8 +225,30 @@ impl Place {
         });
         let deliveries = deliveries.collect();
         self.held_changed.notify_one();
-        join_all(early.into_iter().map(|it| self.send_on(lane, it))).await;
+        self.send_all_on(lane, early).await;
         deliveries
+    }
+
+    /// Sends messages on whose time has not come. While an alarm is on, which they have to wait for,
+    /// nobody waits for them, unless there are many.
+    async fn send_all_on(self: &Arc<Self>, lane: &Arc<Lane>, early: Vec<Taken>) {
+        if early.is_empty() {
+            return;
+        }
+        // There is room for what one receive takes, and it is never closed.
+        let count = u32::try_from(early.len().min(RECEIVE_MAX)).unwrap_or_default();
+        let Ok(room) = self.early.clone().acquire_many_owned(count).await else { return };
+        let (place, lane) = (self.clone(), lane.clone());
+        let sending = tokio::spawn(async move {
+            join_all(early.into_iter().map(|it| place.send_on(&lane, it))).await;
+            drop(room);
+        });
+        tokio::select! {
+            biased;
+            // What could not be sent on was given back.
+            _ = sending => {}
+            () = self.sends.alarmed() => {}
+        }
     }
 
     fn delivery(&self, serial: u64, raw: &Raw) -> Delivery {

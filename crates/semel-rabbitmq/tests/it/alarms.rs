@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
 use semel_core::Broker as _;
 use semel_core::broker::{SendOutcome, SettleOutcome, Settlement};
 use semel_core::store::Trouble;
@@ -87,6 +89,55 @@ async fn an_alarm_is_told_and_loses_nothing() {
             assert_ne!(id_of(&delivery), "never");
             missing.remove(&id_of(&delivery));
         }
+    }
+}
+
+/// A message that has to wait longer, and cannot be sent on while an alarm is on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_holds_up_no_receive_that_meets_a_message_which_must_wait() {
+    let name = "rabbitmq-alarm-early";
+    let rabbit = server(name).await;
+    let settings = Options { patience: Duration::from_secs(60), ..options("semel") };
+    let worker = Worker::connect_with(&rabbit.address(), settings).await;
+    worker.send("orders", "before").await;
+    let before = worker.next("orders").await;
+    worker.settle(&before, Settlement::Ack).await;
+    let properties = lapin::ConnectionProperties::default();
+    let stranger = lapin::Connection::connect(&rabbit.address(), properties).await.unwrap();
+    let channel = stranger.create_channel().await.unwrap();
+    // As one is that waits for longer than a minute, after its first step.
+    let headers = [
+        ("cloudEvents:specversion", AMQPValue::LongString("1.0".into())),
+        ("cloudEvents:id", AMQPValue::LongString("early".into())),
+        ("cloudEvents:source", AMQPValue::LongString("/shop".into())),
+        ("cloudEvents:type", AMQPValue::LongString("order.placed".into())),
+        ("x-semel-left", AMQPValue::LongLongInt(20)),
+    ];
+    let mut table = FieldTable::default();
+    for (name, value) in headers {
+        table.insert(name.into(), value);
+    }
+    let properties = lapin::BasicProperties::default().with_headers(table);
+    let (queue, options) = ("semel.endpoint.orders".into(), BasicPublishOptions::default());
+    channel.basic_publish("".into(), queue, options, b"{}", properties).await.unwrap();
+    worker.send("orders", "ready").await;
+    control(name, &rabbit, &["set_vm_memory_high_watermark", "0.00001"]);
+    // The server tells it to whoever sends.
+    let sending = tokio::time::timeout(
+        Duration::from_secs(2),
+        worker.try_send("orders", message("while it is on")),
+    );
+    assert!(sending.await.is_err());
+    let start = Instant::now();
+    assert_eq!(id_of(&worker.next("orders").await), "ready");
+    assert!(worker.try_receive("orders", 1, Duration::from_millis(10)).await.unwrap().is_empty());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    control(name, &rabbit, &["set_vm_memory_high_watermark", "0.4"]);
+    let mut missing: BTreeSet<String> = ["early".to_owned()].into();
+    while !missing.is_empty() {
+        let delivery = worker.next("orders").await;
+        missing.remove(&id_of(&delivery));
+        worker.settle(&delivery, Settlement::Ack).await;
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use semel_core::Broker as _;
@@ -106,7 +108,8 @@ async fn stranger(rabbit: &Rabbit) -> (Connection, Channel) {
     (connection, channel)
 }
 
-/// The server never gives such a queue a leader, and remembers its name wrongly when it is removed.
+/// The server never gives such a queue a leader, or cannot start it, and then remembers its name wrongly
+/// when it is removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_whose_making_was_cut_off_is_made_again() {
     let mut rabbit = server("rabbitmq-unborn").await;
@@ -118,6 +121,12 @@ async fn a_queue_whose_making_was_cut_off_is_made_again() {
 
     let (_connection, channel) = stranger(&rabbit).await;
     note_in_the_book(&channel, "orders", "semel.endpoint.orders").await;
+    // One that was made, removed and made again: its first name is written down, its second is not.
+    for name in ["semel.endpoint.orders", "another"] {
+        declare(&channel, name).await;
+    }
+    let options = QueueDeleteOptions::default();
+    channel.queue_delete("semel.endpoint.orders".into(), options).await.unwrap();
     declare(&channel, "semel.endpoint.orders").await;
     rabbit = killed_and_back(rabbit).await;
     let worker = anew(&rabbit, "semel").await;
