@@ -22,11 +22,7 @@ impl BrokerUrl {
             }
             #[cfg(feature = "rabbitmq")]
             Some(("amqp" | "amqps", rest)) if !rest.is_empty() => {
-                // Other parameters, such as `heartbeat`, are the client's.
-                let (address, prefix) = super::query::take(url, "prefix");
-                let mut options = semel_rabbitmq::Options::default();
-                options.prefix = prefix.unwrap_or(options.prefix);
-                Ok(Self::RabbitMq(address, options))
+                rabbitmq_options(url).map(|(address, options)| Self::RabbitMq(address, options))
             }
             _ => Err(OpenError::of_broker(url)),
         }
@@ -71,6 +67,62 @@ fn nats_options(url: &str) -> Result<(String, semel_nats::Options), OpenError> {
             let help = "there are `prefix` and `replicas`; anything else is said with \
                         `semel::nats::Options`. A `?` in a password is written `%3f`";
             Err(OpenError::of_parameter(url, name, help))
+        }
+    }
+}
+
+#[cfg(feature = "rabbitmq")]
+fn rabbitmq_options(url: &str) -> Result<(String, semel_rabbitmq::Options), OpenError> {
+    use super::query;
+
+    /// What the client reads itself.
+    const CLIENTS: [&str; 4] = ["auth_mechanism", "channel_max", "connection_timeout", "frame_max"];
+
+    let mut options = semel_rabbitmq::Options::default();
+    let (rest, prefix) = query::take(url, "prefix");
+    options.prefix = prefix.unwrap_or(options.prefix);
+    let (rest, heartbeat) = query::take(&rest, "heartbeat");
+    if let Some(heartbeat) = heartbeat {
+        let seconds = heartbeat.parse().ok().filter(|seconds| (1..=600).contains(seconds));
+        let help = "write after how many seconds client and server say that they live: 1 to 600";
+        let seconds = seconds.ok_or_else(|| OpenError::of_parameter(url, "heartbeat", help))?;
+        options.heartbeat = std::time::Duration::from_secs(seconds);
+    }
+    for parameter in rest.split_once('?').iter().flat_map(|(_, query)| query.split('&')) {
+        let name = parameter.split('=').next().unwrap_or_default();
+        if !CLIENTS.contains(&name) {
+            // The client would ignore it.
+            let help = "there are `prefix`, `heartbeat`, and the client's `frame_max`, \
+                        `channel_max`, `connection_timeout`, `auth_mechanism`; anything else is \
+                        said with `semel::rabbitmq::Options`. A `?` in a password is written `%3f`";
+            return Err(OpenError::of_parameter(url, name, help));
+        }
+    }
+    Ok((rest, options))
+}
+
+#[cfg(all(test, feature = "rabbitmq"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests_of_rabbitmq {
+    use super::rabbitmq_options;
+
+    #[test]
+    fn what_an_amqp_url_says_is_kept_or_refused() {
+        let url = "amqp://u:p@h:1/%2f?heartbeat=5&frame_max=8192&prefix=p";
+        let (address, options) = rabbitmq_options(url).unwrap();
+        assert_eq!((&*address, &*options.prefix), ("amqp://u:p@h:1/%2f?frame_max=8192", "p"));
+        assert_eq!(options.heartbeat.as_secs(), 5);
+        let (address, options) = rabbitmq_options("amqps://h").unwrap();
+        assert_eq!((&*address, &*options.prefix), ("amqps://h", "semel"));
+        for (url, name) in [
+            ("amqp://h/v?heartbeat=0", "`heartbeat`"),
+            ("amqp://h/v?heartbeat=soon", "`heartbeat`"),
+            ("amqp://h/v?prefx=a", "`prefx`"),
+            ("amqp://h/v?frame_max=8192&prefx", "`prefx`"),
+            ("amqp://me:se?cret@h/v?prefix=p", "`…`"),
+        ] {
+            let error = rabbitmq_options(url).unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains("cret"), "{error}");
         }
     }
 }

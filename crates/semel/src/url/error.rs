@@ -107,7 +107,7 @@ impl OpenError {
     }
 
     /// A parameter that the broker at `url` does not have, or not with this value.
-    #[cfg(feature = "nats")]
+    #[cfg(any(feature = "nats", feature = "rabbitmq"))]
     pub(super) fn of_parameter(url: &str, name: &str, help: &'static str) -> Self {
         let is_plain = name.chars().all(|it| it.is_ascii_alphabetic() || it == '_');
         // A password with a `?` in it makes any text the name of a parameter.

@@ -42,12 +42,13 @@ pub async fn open_existing(url: &str) -> Result<Backend, OpenError> {
 /// | URL of the broker | with the feature | queues |
 /// |---|---|---|
 /// | `nats://USER:PASSWORD@HOST:PORT?prefix=P&replicas=N`, `tls://…`; several hosts with commas | `nats` | streams of NATS JetStream |
-/// | `amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST?prefix=P`, `amqps://…` | `rabbitmq` | queues of RabbitMQ; the virtual host `/` is written `%2f` |
+/// | `amqp://USER:PASSWORD@HOST:PORT/VIRTUAL_HOST?prefix=P&heartbeat=S`, `amqps://…` | `rabbitmq` | queues of RabbitMQ; the virtual host `/` is written `%2f` |
 ///
 /// The names of all queues begin with the prefix, by default `semel`. `replicas` is how many servers
-/// of a cluster keep each message of a stream that is made, by default 1. What a URL cannot say, the
-/// options of [`semel_nats`](https://docs.rs/semel-nats) and
-/// [`semel_rabbitmq`](https://docs.rs/semel-rabbitmq) can, with [`Backend::apart`].
+/// of a cluster keep each message of a stream that is made, by default 1. `heartbeat` is in seconds. A
+/// parameter that is none of these is an error, or the client's. What a URL cannot say, the options of
+/// [`semel_nats`](https://docs.rs/semel-nats) and [`semel_rabbitmq`](https://docs.rs/semel-rabbitmq)
+/// can, with [`Backend::apart`].
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), semel::OpenError> {

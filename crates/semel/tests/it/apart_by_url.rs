@@ -148,9 +148,15 @@ mod servers {
     async fn parameters_of_the_client_stay_in_the_url() {
         let folder = tempfile::tempdir().unwrap();
         let file = format!("sqlite:{}/shop.db", folder.path().display());
-        let url = format!("{}&heartbeat=x", fresh(Kind::Rabbit, "prefix"));
-        let error = open_apart(&file, &url).await.unwrap_err();
-        assert!(error.to_string().contains("not an address"), "{error}");
+        for (parameter, told) in [
+            ("channel_max=x", "not an address"),
+            ("heartbeat=x", "`heartbeat`"),
+            ("heartbeats=9", "`heartbeats`"),
+        ] {
+            let url = format!("{}&{parameter}", fresh(Kind::Rabbit, "prefix"));
+            let error = open_apart(&file, &url).await.unwrap_err();
+            assert!(error.to_string().contains(told), "{error}");
+        }
         let url = format!("{}&channel_max=100", fresh(Kind::Rabbit, "prefix"));
         open_apart(&file, &url).await.unwrap();
     }
