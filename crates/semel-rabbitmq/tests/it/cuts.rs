@@ -14,7 +14,7 @@ use crate::worker::{Worker, id_of, message, options};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_connection_gives_back_what_it_held_and_is_made_again() {
     let prefix = fresh_prefix();
-    let proxy = Proxy::before(&shared()).await;
+    let proxy = Proxy::before(&shared());
     let worker = Worker::connect(&proxy.address, &prefix).await;
     let other = Worker::connect(&shared(), &prefix).await;
     for round in 0..4 {
@@ -38,7 +38,7 @@ async fn a_cut_connection_gives_back_what_it_held_and_is_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_however_often_the_connection_is_cut() {
     let prefix = fresh_prefix();
-    let proxy = Proxy::before(&shared()).await;
+    let proxy = Proxy::before(&shared());
     let settings = Options { patience: Duration::from_secs(5), ..options(&prefix) };
     let worker = Worker::connect_with(&proxy.address, settings).await;
     let mut missing = std::collections::BTreeSet::new();
@@ -79,7 +79,7 @@ async fn nothing_is_lost_however_often_the_connection_is_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_network_ends_in_an_answer_and_ends_leases() {
     let prefix = fresh_prefix();
-    let proxy = Proxy::before(&shared()).await;
+    let proxy = Proxy::before(&shared());
     let settings = Options {
         patience: Duration::from_secs(2),
         heartbeat: Duration::from_secs(1),
@@ -107,7 +107,7 @@ async fn a_silent_network_ends_in_an_answer_and_ends_leases() {
 /// Calls do not queue up behind each other's time-outs.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_calls_into_silence_all_end_in_time() {
-    let proxy = Proxy::before(&shared()).await;
+    let proxy = Proxy::before(&shared());
     let patience = Duration::from_secs(1);
     let settings = Options { patience, ..options(&fresh_prefix()) };
     let worker = Worker::connect_with(&proxy.address, settings).await;

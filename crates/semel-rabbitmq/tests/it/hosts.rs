@@ -62,7 +62,7 @@ fn audit(protocol: impl Protocol, seen: &Seen) -> Endpoint {
 async fn every_deposit_counts_once(protocol: impl Protocol + Clone) {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Sqlite::open(folder.path().join("state.db")).unwrap());
-    let (prefix, proxy) = (fresh_prefix(), Proxy::before(&shared()).await);
+    let (prefix, proxy) = (fresh_prefix(), Proxy::before(&shared()));
     let seen = Seen::default();
     let mut hosts = Vec::new();
     let stop = stop_signal();
