@@ -19,6 +19,7 @@ mod order;
 mod outages;
 mod own_tables;
 mod pooler;
+mod replanning;
 mod rig;
 mod senders;
 mod work;
