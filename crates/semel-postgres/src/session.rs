@@ -42,10 +42,6 @@ pub(crate) enum Kind {
 pub(crate) const PLANS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
     SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL lock_timeout = '2s'";
 
-/// After how many transactions of a connection the server makes its plans anew: they take it less
-/// than a millisecond each.
-const REPLAN_EVERY: usize = 64;
-
 impl Kind {
     fn begin(self) -> String {
         match self {
@@ -97,8 +93,7 @@ impl Server {
         asks: &[Ask<'_>],
     ) -> Result<Answers, Fault> {
         let client = self.client(operation).await.map_err(surely)?;
-        let again = if is_to_replan(&client) { "DISCARD PLANS; " } else { "" };
-        let begin = format!("{again}{}; {first}", kind.begin());
+        let begin = format!("{}; {first}", kind.begin());
         let talk = talk(&client, &begin, asks, kind.end());
         match tokio::time::timeout(self.answer_wait, talk).await {
             Ok(result) => result.map_err(|(_, error)| error::fault(&self.place, operation, &error)),
@@ -135,13 +130,6 @@ impl Server {
         let help = "Look at the server and the way there; work goes on by itself.";
         error::new(&self.place, Trouble::Unavailable, operation, reason, help)
     }
-}
-
-/// Whether the server shall make its plans anew. One that it made and kept while a table was empty, as
-/// every queue is at times, goes through the whole table when that has filled, until the next
-/// `ANALYZE`: with a hundred thousand messages, a hundred milliseconds for each settlement.
-fn is_to_replan(client: &Object) -> bool {
-    Object::metrics(client).recycle_count % REPLAN_EVERY == REPLAN_EVERY - 1
 }
 
 fn surely(error: StoreError) -> Fault {

@@ -19,7 +19,6 @@ mod order;
 mod outages;
 mod own_tables;
 mod pooler;
-mod replanning;
 mod rig;
 mod senders;
 mod work;
