@@ -4,31 +4,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::Nats;
 use crate::error::Failed;
-use crate::removal::{GRAVESTONE_KEPT, Settled};
+use crate::removal::Settled;
 
 /// Some messages that were removed together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Gravestone {
-    /// When the newest of them was stored, in nanoseconds: what is stored later is another message,
-    /// in a stream that was made anew, though it has the number of one of these.
-    newest: i64,
-    /// The first and the last sequence of each run of them.
-    gone: Vec<(u64, u64)>,
+    /// The first and the last sequence of each run of them, and when its newest was stored, in
+    /// nanoseconds: what is stored later is another message, in a stream that was made anew, though it
+    /// has the number of one of these.
+    gone: Vec<(u64, u64, i64)>,
 }
 
 impl Gravestone {
     pub(crate) fn of(settled: &[Settled]) -> Self {
-        let newest = settled.iter().map(|it| it.stored).max().unwrap_or_default();
-        let mut sequences: Vec<u64> = settled.iter().map(|it| it.sequence).collect();
-        sequences.sort_unstable();
-        let mut gone: Vec<(u64, u64)> = Vec::new();
-        for sequence in sequences {
+        let mut all: Vec<_> = settled.iter().map(|it| (it.sequence, it.stored)).collect();
+        all.sort_unstable();
+        let mut gone: Vec<(u64, u64, i64)> = Vec::new();
+        for (sequence, stored) in all {
             match gone.last_mut() {
-                Some((_, last)) if *last + 1 >= sequence => *last = sequence,
-                _ => gone.push((sequence, sequence)),
+                Some((_, last, newest)) if *last + 1 == sequence => {
+                    (*last, *newest) = (sequence, stored.max(*newest));
+                }
+                _ => gone.push((sequence, sequence, stored)),
             }
         }
-        Self { newest, gone }
+        Self { gone }
     }
 
     /// Reads one. One that cannot be read tells of nothing: a message may come again that was settled,
@@ -57,11 +57,7 @@ pub(crate) struct Graveyard {
 
 impl Graveyard {
     pub(crate) fn of(stones: impl IntoIterator<Item = Gravestone>) -> Self {
-        let runs = stones.into_iter().flat_map(|stone| {
-            let newest = stone.newest;
-            stone.gone.into_iter().map(move |(first, last)| (first, last, newest))
-        });
-        let mut runs: Vec<_> = runs.collect();
+        let mut runs: Vec<_> = stones.into_iter().flat_map(|stone| stone.gone).collect();
         runs.sort_unstable();
         let mut highest = 0;
         let reach = runs.iter().map(|(_, last, _)| {
@@ -89,17 +85,11 @@ impl Nats {
         Ok(Graveyard::of(found.iter().map(|(message, _)| Gravestone::read(&message.payload))))
     }
 
-    /// Removes gravestones that have stood long enough, of handles that are gone.
+    /// Has gravestones removed that handles left which are gone: later, for the server may just have
+    /// come back, and others have not read them.
     pub(crate) async fn sweep_gravestones(&self, token: &str) -> Result<(), Failed> {
-        let stream = self.names.state_stream();
-        let kept_ms = i64::try_from(GRAVESTONE_KEPT.as_millis()).unwrap_or(i64::MAX);
-        let oldest_ms = self.clock.now().unix_ms() - 2 * kept_ms;
-        for (_, place) in self.messages(&self.names.gravestones(token), 0).await? {
-            let is_old = place.stored / 1_000_000 < oldest_ms;
-            if is_old && self.tops.is_below(&stream, place.sequence) {
-                self.wire.remove(&stream, place.sequence).await?;
-            }
-        }
+        let found = self.messages(&self.names.gravestones(token), 0).await?;
+        self.removals.adopt(found.iter().map(|(_, place)| place.sequence).collect());
         Ok(())
     }
 }
@@ -107,7 +97,7 @@ impl Nats {
 #[cfg(test)]
 mod tests {
     use super::{Gravestone, Graveyard};
-    use crate::removal::Settled;
+    use crate::removal::{Left, Settled};
 
     fn stone(newest: i64, sequences: &[u64]) -> Gravestone {
         let settled = sequences.iter().map(|sequence| Settled {
@@ -115,7 +105,7 @@ mod tests {
             sequence: *sequence,
             stored: newest,
             revision: None,
-            is_gone: false,
+            left: Left::Message,
         });
         Gravestone::of(&settled.collect::<Vec<_>>())
     }
@@ -123,7 +113,7 @@ mod tests {
     #[test]
     fn a_gravestone_is_read_as_it_was_written() {
         let stone = stone(7, &[9, 3, 4, 5, 5, 1]);
-        assert_eq!(stone.gone, [(1, 1), (3, 5), (9, 9)]);
+        assert_eq!(stone.gone, [(1, 1, 7), (3, 5, 7), (5, 5, 7), (9, 9, 7)]);
         assert_eq!(Gravestone::read(&stone.write()), stone);
         assert_eq!(Gravestone::read(b"scribble"), Gravestone::default());
     }

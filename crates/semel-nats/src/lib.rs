@@ -58,9 +58,9 @@
 //!
 //! A server notes a removal in its files up to two minutes later: killed before, it has the message
 //! again. So a settled message is removed, then a *gravestone* names it and the others that were
-//! removed in the same moment, and only then its record goes. Gravestones stay for five minutes, and
-//! every handle reads them after a cut, when the server may have been killed: nobody gets what
-//! they name.
+//! removed in the same moment, and only then its record goes. Gravestones stay for five minutes in which
+//! there is a server, and every handle reads them after a cut, when the server may have been killed, and
+//! after a receive that failed: nobody gets what they name.
 //!
 //! The highest message of a queue stays in its stream when it is done, with its record, until there
 //! is a higher one: see below what a server does else. Nobody is offered or shown it again.
@@ -88,7 +88,7 @@
 //! | `$JS.API.STREAM.CREATE.S`, `$JS.API.CONSUMER.DURABLE.CREATE.S.workers` | making what is missing; not needed where all is made by hand |
 //! | `$JS.API.STREAM.MSG.GET.S`, `$JS.API.STREAM.MSG.DELETE.S` | reading and removing messages and records |
 //! | `$JS.API.CONSUMER.INFO.S.workers`, `$JS.API.CONSUMER.MSG.NEXT.S.workers`, `$JS.ACK.S.>`, `$JS.API.CONSUMER.DELETE.S.workers` | receiving; the last, after a cut, for a consumer that forgot messages |
-//! | `$JS.API.STREAM.NAMES`, `$JS.API.CONSUMER.CREATE.P_state`, `$JS.API.CONSUMER.MSG.NEXT.P_state.*`, `$JS.API.CONSUMER.DELETE.P_state.*` | the server's time, inspecting, dead letters, and the sweep of a registration |
+//! | `$JS.API.STREAM.NAMES`, `$JS.API.CONSUMER.CREATE.P_state`, `$JS.API.CONSUMER.MSG.NEXT.P_state.*`, `$JS.API.CONSUMER.DELETE.P_state.*` | receiving, to read gravestones; the server's time, inspecting, dead letters, and the sweep of a registration |
 //!
 //! A server does not answer what it forbids; the error then quotes its complaint.
 //!

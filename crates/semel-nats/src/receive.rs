@@ -13,7 +13,7 @@ use crate::message;
 use crate::names::CONSUMER;
 use crate::receipt::{Arrival, Held};
 use crate::record::{Record, State};
-use crate::removal::{RECORD_KEPT, Settled};
+use crate::removal::{Left, RECORD_KEPT, Settled};
 use crate::topology::Queue;
 use crate::wire::{Expect, PULL_WAIT_MAX, nanos};
 use crate::{Nats, RECEIVE_MAX};
@@ -140,6 +140,8 @@ impl Nats {
             }
             Err(failed) => {
                 queue.is_suspect.store(true, Ordering::Relaxed);
+                // Its server may have died where ours did not.
+                queue.look_again().await;
                 self.forget_if_gone(queue, &failed);
                 return Err(self.failed("receive", failed));
             }
@@ -222,7 +224,7 @@ impl Nats {
                     if first && (arrival.handed_out > 1 || late) {
                         // It may have been settled, record and all, while we held it.
                         if self.wire.get(&queue.stream, arrival.sequence).await?.is_none() {
-                            self.remove_later(queue, &arrival, Some(revision), true).await;
+                            self.remove_later(queue, &arrival, Some(revision), Left::Unknown).await;
                             return Ok(None);
                         }
                     }
@@ -249,7 +251,7 @@ impl Nats {
         if !self.is_below_top(&queue.stream, arrival.sequence).await? {
             self.put_off(&arrival.ack, DEAD_ALARM).await;
         }
-        self.remove_later(queue, arrival, revision, false).await;
+        self.remove_later(queue, arrival, revision, Left::Message).await;
         Ok(())
     }
 
@@ -258,11 +260,11 @@ impl Nats {
         queue: &Queue,
         arrival: &Arrival,
         revision: Option<u64>,
-        is_gone: bool,
+        left: Left,
     ) {
         let Arrival { sequence, stored, .. } = *arrival;
         let token = queue.token.clone();
-        self.removals.add(Settled { token, sequence, stored, revision, is_gone }).await;
+        self.removals.add(Settled { token, sequence, stored, revision, left }).await;
     }
 
     fn delivery(

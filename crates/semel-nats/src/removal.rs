@@ -33,14 +33,24 @@ const IN_FLIGHT_MAX: usize = 64;
 const GATHER: Duration = Duration::from_millis(200);
 /// How long a record stays longer than its message, for whoever was offered that just before.
 pub(crate) const RECORD_KEPT: Duration = Duration::from_secs(1);
-/// What waits for longer is looked at before it is removed.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
-/// How long to rest after a failure.
+/// How long to rest after a failure, or while there is no connection.
 const BACK_OFF: Duration = Duration::from_secs(1);
-/// How long a gravestone stays: longer than a server takes to note a removal.
-pub(crate) const GRAVESTONE_KEPT: Duration = Duration::from_secs(300);
+/// How long a gravestone stays in which we are connected: longer than a server takes to note a
+/// removal, and than others take to read it after a cut.
+const GRAVESTONE_KEPT: Duration = Duration::from_secs(300);
 
-/// A settled message.
+/// What is left of a message that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Left {
+    /// It is settled, and lies there yet.
+    Message,
+    /// It is settled and gone; its record is left.
+    Record,
+    /// It is gone, nobody knows why; its record is left.
+    Unknown,
+}
+
+/// A message that is over.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Settled {
     /// Of its endpoint.
@@ -49,10 +59,9 @@ pub(crate) struct Settled {
     pub(crate) sequence: u64,
     /// When it was stored, in nanoseconds.
     pub(crate) stored: i64,
-    /// Of its record; none where only the message is left.
+    /// Of its record, if there is one.
     pub(crate) revision: Option<u64>,
-    /// Whether only the record is left.
-    pub(crate) is_gone: bool,
+    pub(crate) left: Left,
 }
 
 /// What is still to be removed, and the one who does it.
@@ -61,17 +70,27 @@ pub(crate) struct Removals {
     names: Names,
     place: String,
     tops: Arc<Tops>,
-    /// Since when each of them waits.
-    waiting: Mutex<BTreeMap<Settled, Instant>>,
+    /// Whether each of them must be looked at before it is removed: somebody may delete its stream
+    /// while it waits, and another message then has its number.
+    waiting: Mutex<BTreeMap<Settled, bool>>,
+    /// What follows of what others than the remover have removed or found.
+    following: Mutex<Following>,
     wake: Notify,
     room: Notify,
 }
 
-/// What was removed, and what is to follow.
-struct Removed {
+/// Revisions of the stream of records that are to go some time later.
+#[derive(Default)]
+struct Following {
     stones: Vec<u64>,
     records: Vec<u64>,
-    failed: Option<Failed>,
+}
+
+/// What became of one message.
+enum Fate {
+    Removed,
+    /// It is not there any more, or another has its number.
+    NotThere,
 }
 
 /// The task that removes; it ends with its handle.
@@ -85,8 +104,9 @@ impl Drop for Remover {
 
 impl Removals {
     pub(crate) fn new(wire: Wire, names: Names, place: String, tops: Arc<Tops>) -> Self {
-        let (waiting, wake, room) = (Mutex::default(), Notify::new(), Notify::new());
-        Self { wire, names, place, tops, waiting, wake, room }
+        let (waiting, following) = (Mutex::default(), Mutex::default());
+        let (wake, room) = (Notify::new(), Notify::new());
+        Self { wire, names, place, tops, waiting, following, wake, room }
     }
 
     /// Begins to remove.
@@ -94,11 +114,15 @@ impl Removals {
         Remover(tokio::spawn(work(self.clone())))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Settled, Instant>> {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Settled, bool>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a settled message removed, as soon as there is a higher one.
+    fn following(&self) -> MutexGuard<'_, Following> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a message removed that is over, as soon as there is a higher one.
     pub(crate) async fn add(&self, settled: Settled) {
         let full = || self.waiting().len() >= WAITING_MAX;
         if full() {
@@ -106,28 +130,32 @@ impl Removals {
             let _ = tokio::time::timeout(ROOM_WAIT, self.room.notified()).await;
         }
         if !full() {
-            self.remember([settled]);
+            let must_look = !self.is_due(&settled);
+            self.waiting().insert(settled, must_look);
         }
         self.wake.notify_one();
     }
 
-    fn remember(&self, settled: impl IntoIterator<Item = Settled>) {
-        let now = Instant::now();
-        self.waiting().extend(settled.into_iter().map(|it| (it, now)));
+    /// Removes it now, if it can be: whoever settles a dead letter may end the next moment.
+    pub(crate) async fn add_at_once(&self, settled: Settled) {
+        if !self.is_due(&settled) {
+            return self.add(settled).await;
+        }
+        if let Err(why) = self.remove(vec![(settled, false)]).await {
+            self.complain(why);
+        }
+        self.wake.notify_one();
+    }
+
+    /// Has gravestones removed, when they have stood long enough, that another handle laid.
+    pub(crate) fn adopt(&self, stones: Vec<u64>) {
+        self.following().stones.extend(stones);
+        self.wake.notify_one();
     }
 
     /// Something may have become removable.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
-    }
-
-    /// Removes now what can be removed: whoever settles a dead letter may end the next moment.
-    pub(crate) async fn hurry(&self) {
-        let due = self.take_due();
-        // Their records, and the gravestones, are swept by a registration.
-        if let Some(failed) = self.remove(due).await.failed {
-            self.complain(failed);
-        }
     }
 
     fn complain(&self, failed: Failed) {
@@ -140,17 +168,22 @@ impl Removals {
     pub(crate) fn forget_stream(&self, stream: &str) {
         self.tops.forget(stream);
         let is_of_all = stream == self.names.state_stream();
+        if is_of_all {
+            *self.following() = Following::default();
+        }
         let is_other = |of: &Settled| self.names.queue_stream(&of.token) != stream;
         self.waiting().retain(|of, _| !is_of_all && is_other(of));
     }
 
-    /// Takes out what may go now, and since when it waits.
-    fn take_due(&self) -> Vec<(Settled, Instant)> {
+    fn is_due(&self, settled: &Settled) -> bool {
+        let stream = self.names.queue_stream(&settled.token);
+        settled.left != Left::Message || self.tops.is_below(&stream, settled.sequence)
+    }
+
+    /// Takes out what may go now, and whether it must be looked at before.
+    fn take_due(&self) -> Vec<(Settled, bool)> {
         let mut waiting = self.waiting();
-        let is_due = |settled: &Settled, _: &mut Instant| {
-            let stream = self.names.queue_stream(&settled.token);
-            settled.is_gone || self.tops.is_below(&stream, settled.sequence)
-        };
+        let is_due = |settled: &Settled, _: &mut bool| self.is_due(settled);
         let due: Vec<_> = waiting.extract_if(.., is_due).take(TOGETHER_MAX).collect();
         if waiting.len() < WAITING_MAX {
             self.room.notify_waiters();
@@ -158,59 +191,70 @@ impl Removals {
         due
     }
 
-    /// Removes messages, and lays their gravestones. Returns the revisions of these, and of the
-    /// records that may go; what failed is tried again later.
-    async fn remove(&self, due: Vec<(Settled, Instant)>) -> Removed {
+    /// Removes messages, and lays their gravestones; their records follow. What failed is tried again
+    /// later.
+    async fn remove(&self, due: Vec<(Settled, bool)>) -> Result<(), Failed> {
+        let connects = self.wire.connects();
         let mut failed = None;
+        let mut records = Vec::new();
         let mut gone: BTreeMap<String, Vec<Settled>> = BTreeMap::new();
-        let removals = due.into_iter().map(|(it, since)| async move {
-            let removed = if it.is_gone { Ok(()) } else { self.remove_message(&it, since).await };
-            (removed, it)
-        });
+        let removals = due
+            .into_iter()
+            .map(|(it, must_look)| async move { (self.remove_message(&it, must_look).await, it) });
         let removed: Vec<_> =
             stream::iter(removals).buffer_unordered(IN_FLIGHT_MAX).collect().await;
         for (removed, it) in removed {
             match removed {
-                Ok(()) => gone.entry(it.token.clone()).or_default().push(it),
-                Err(why) => self.put_back([it], why, &mut failed),
+                Ok(Fate::Removed) => gone.entry(it.token.clone()).or_default().push(it),
+                Ok(Fate::NotThere) => records.extend(it.revision),
+                Err(why) => failed = Some(self.put_back([it], why)),
             }
         }
-        let (mut stones, mut records) = (Vec::new(), Vec::new());
+        let mut stones = Vec::new();
         for (token, settled) in gone {
             match self.bury(&token, &settled).await {
-                Ok(revision) => {
+                Ok(revision) if connects == self.wire.connects() => {
                     stones.push(revision);
                     records.extend(settled.iter().filter_map(|it| it.revision));
                 }
-                Err(why) => self.put_back(settled, why, &mut failed),
+                // Others may have looked at the gravestones between the cut and this one.
+                Ok(revision) => {
+                    stones.push(revision);
+                    let cut = Failed::Silent("the connection was cut".to_owned());
+                    failed = Some(self.put_back(settled, cut));
+                }
+                Err(why) => failed = Some(self.put_back(settled, why)),
             }
         }
-        Removed { stones, records, failed }
+        let mut following = self.following();
+        following.stones.extend(stones);
+        following.records.extend(records);
+        failed.map_or(Ok(()), Err)
     }
 
-    async fn remove_message(&self, it: &Settled, since: Instant) -> Result<(), Failed> {
+    async fn remove_message(&self, it: &Settled, must_look: bool) -> Result<Fate, Failed> {
+        match it.left {
+            Left::Message => {}
+            Left::Record => return Ok(Fate::Removed),
+            Left::Unknown => return Ok(Fate::NotThere),
+        }
         let stream = self.names.queue_stream(&it.token);
-        if since.elapsed() > LOOK_AFTER {
-            // Somebody may have deleted the stream meanwhile, and another has its name.
-            let found = self.wire.get(&stream, it.sequence).await?;
-            if found.is_none_or(|found| found.stored() != it.stored) {
-                return Ok(());
+        if must_look {
+            match self.wire.get(&stream, it.sequence).await? {
+                None => return Ok(Fate::Removed),
+                Some(found) if found.stored() != it.stored => return Ok(Fate::NotThere),
+                Some(_) => {}
             }
         }
-        self.wire.remove(&stream, it.sequence).await.map(drop)
+        self.wire.remove(&stream, it.sequence).await.map(|_| Fate::Removed)
     }
 
-    fn put_back(
-        &self,
-        settled: impl IntoIterator<Item = Settled>,
-        why: Failed,
-        failed: &mut Option<Failed>,
-    ) {
+    fn put_back(&self, settled: impl IntoIterator<Item = Settled>, why: Failed) -> Failed {
         // Of a stream that is gone, all is removed.
         if !why.is_stream_gone() || self.wire.check_connected().is_err() {
-            self.remember(settled);
+            self.waiting().extend(settled.into_iter().map(|it| (it, true)));
         }
-        *failed = Some(why);
+        why
     }
 
     async fn bury(&self, token: &str, settled: &[Settled]) -> Result<u64, Failed> {
@@ -226,22 +270,37 @@ impl Removals {
     }
 }
 
-/// What goes from the stream of records when its time has come, in the order of the times.
-#[derive(Default)]
-struct Later(VecDeque<(Instant, Vec<u64>)>);
+/// What goes from the stream of records when its time has come.
+struct Later {
+    wait: Duration,
+    /// By the time at which they go.
+    waiting: VecDeque<(Instant, Vec<u64>)>,
+}
 
 impl Later {
-    fn add(&mut self, when: Instant, revisions: Vec<u64>) {
+    fn new(wait: Duration) -> Self {
+        Self { wait, waiting: VecDeque::new() }
+    }
+
+    fn add(&mut self, revisions: Vec<u64>) {
         if !revisions.is_empty() {
-            self.0.push_back((when, revisions));
+            self.waiting.push_back((Instant::now() + self.wait, revisions));
         }
     }
 
-    /// Removes what is due. What fails stays for the next time.
+    /// Has all of them wait as if they had just come.
+    fn begin_anew(&mut self) {
+        let when = Instant::now() + self.wait;
+        self.waiting.iter_mut().for_each(|waiting| waiting.0 = when);
+    }
+
+    /// Removes what is due. What fails, or is the highest there, waits once more.
     async fn remove_due(&mut self, removals: &Removals) -> Result<(), Failed> {
         let stream = removals.names.state_stream();
         let stream = &stream;
-        while let Some((_, revisions)) = self.0.pop_front_if(|(when, _)| *when <= Instant::now()) {
+        while let Some((_, revisions)) =
+            self.waiting.pop_front_if(|(when, _)| *when <= Instant::now())
+        {
             let (due, mut left): (Vec<u64>, Vec<u64>) = revisions
                 .into_iter()
                 .partition(|revision| removals.tops.is_below(stream, *revision));
@@ -257,7 +316,7 @@ impl Later {
                     failed = Some(why);
                 }
             }
-            self.add(Instant::now() + BACK_OFF, left);
+            self.add(left);
             if let Some(failed) = failed {
                 return Err(failed);
             }
@@ -267,42 +326,54 @@ impl Later {
 }
 
 async fn work(removals: Arc<Removals>) {
-    let (mut stones, mut records) = (Later::default(), Later::default());
+    let (mut stones, mut records) = (Later::new(GRAVESTONE_KEPT), Later::new(RECORD_KEPT));
+    let mut connects = removals.wire.connects();
     loop {
-        let next =
-            [&stones, &records].into_iter().filter_map(|later| later.0.front()).map(|it| it.0);
-        let next = next.min().unwrap_or_else(|| Instant::now() + GRAVESTONE_KEPT);
+        let next = [&stones, &records].into_iter().filter_map(|later| later.waiting.front());
+        let next = next.map(|(when, _)| *when).min();
+        let next = next.unwrap_or_else(|| Instant::now() + GRAVESTONE_KEPT);
         tokio::select! {
             () = removals.wake.notified() => {}
             () = tokio::time::sleep_until(next.into()) => {}
         }
-        if removals.waiting().len() < TOGETHER_MAX {
-            tokio::time::sleep(GATHER).await;
-        }
-        let mut failed = None;
-        while failed.is_none() && removals.wire.check_connected().is_ok() {
-            let due = removals.take_due();
-            if due.is_empty() {
-                break;
-            }
-            let removed = removals.remove(due).await;
-            stones.add(Instant::now() + GRAVESTONE_KEPT, removed.stones);
-            records.add(Instant::now() + RECORD_KEPT, removed.records);
-            failed = removed.failed;
-            if let Err(why) = records.remove_due(&removals).await {
-                failed = Some(why);
-            }
-        }
-        for later in [&mut records, &mut stones] {
-            if removals.wire.check_connected().is_ok()
-                && let Err(why) = later.remove_due(&removals).await
-            {
-                failed = Some(why);
-            }
-        }
-        if let Some(failed) = failed {
+        // What comes meanwhile goes together.
+        tokio::time::sleep(GATHER).await;
+        if let Err(failed) = round(&removals, &mut stones, &mut records, &mut connects).await {
             removals.complain(failed);
             tokio::time::sleep(BACK_OFF).await;
+        }
+    }
+}
+
+/// Removes all that is there, and what is to follow by now.
+async fn round(
+    removals: &Removals,
+    stones: &mut Later,
+    records: &mut Later,
+    connects: &mut u64,
+) -> Result<(), Failed> {
+    loop {
+        if removals.wire.check_connected().is_err() {
+            tokio::time::sleep(BACK_OFF).await;
+            return Ok(());
+        }
+        let now = removals.wire.connects();
+        if *connects != now {
+            // Nobody can have read the gravestones while there was no server.
+            stones.begin_anew();
+            *connects = now;
+        }
+        let due = removals.take_due();
+        let is_all = due.len() < TOGETHER_MAX;
+        let removed = removals.remove(due).await;
+        let following = std::mem::take(&mut *removals.following());
+        stones.add(following.stones);
+        records.add(following.records);
+        removed?;
+        records.remove_due(removals).await?;
+        stones.remove_due(removals).await?;
+        if is_all {
+            return Ok(());
         }
     }
 }

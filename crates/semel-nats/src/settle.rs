@@ -12,7 +12,7 @@ use crate::operator::Lying;
 use crate::receipt::{Arrival, Held, renewed};
 use crate::receive::DEAD_ALARM;
 use crate::record::{Record, State};
-use crate::removal::Settled;
+use crate::removal::{Left, Settled};
 use crate::wire::Expect;
 
 /// How often a record is looked at again that changed under our hands.
@@ -140,12 +140,16 @@ impl Nats {
                     // Whoever removes dead letters knows nothing of the queue, and may end now.
                     let _ = self.is_below_top(&stream, held.sequence).await;
                 }
-                let (token, sequence) = (held.token.clone(), held.sequence);
-                let (stored, revision) = (record.stored, Some(revision));
-                let is_gone = false;
-                self.removals.add(Settled { token, sequence, stored, revision, is_gone }).await;
-                if before == Before::Dead {
-                    self.removals.hurry().await;
+                let settled = Settled {
+                    token: held.token.clone(),
+                    sequence: held.sequence,
+                    stored: record.stored,
+                    revision: Some(revision),
+                    left: Left::Message,
+                };
+                match before {
+                    Before::Dead => self.removals.add_at_once(settled).await,
+                    Before::Leased => self.removals.add(settled).await,
                 }
             }
             State::Waiting if before == Before::Dead => {
@@ -191,13 +195,17 @@ impl Nats {
     async fn sweep_one(&self, stream: &str, lying: &Lying) -> Result<(), Failed> {
         let Lying { token, sequence, revision, record } = lying;
         let found = self.wire.get(stream, *sequence).await?;
-        let is_gone = found.is_none();
-        if found.is_none_or(|it| record.state == State::Done && record.is_of(it.stored())) {
-            self.is_below_top(stream, *sequence).await?;
-            let (token, sequence, revision) = (token.clone(), *sequence, Some(*revision));
-            let stored = record.stored;
-            self.removals.add(Settled { token, sequence, stored, revision, is_gone }).await;
-        }
+        let is_done = record.state == State::Done;
+        let left = match found {
+            None if is_done => Left::Record,
+            None => Left::Unknown,
+            Some(found) if is_done && record.is_of(found.stored()) => Left::Message,
+            Some(_) => return Ok(()),
+        };
+        self.is_below_top(stream, *sequence).await?;
+        let (token, sequence, stored) = (token.clone(), *sequence, record.stored);
+        let revision = Some(*revision);
+        self.removals.add(Settled { token, sequence, stored, revision, left }).await;
         Ok(())
     }
 }

@@ -41,6 +41,11 @@ impl Queue {
         graveyard.holds(sequence, stored)
     }
 
+    /// Has the consumer looked at before anything is taken from it.
+    pub(crate) async fn look_again(&self) {
+        *self.checked.lock().await = NEVER;
+    }
+
     pub(crate) fn learn(&self, graveyard: Graveyard) {
         *self.graveyard.write().unwrap_or_else(PoisonError::into_inner) = graveyard;
     }

@@ -162,7 +162,8 @@ async fn migrate(
     let began = Instant::now();
     loop {
         let Err(error) = migrate_once(client, schema).await else { return Ok(()) };
-        if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+        let in_the_way = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
+        if !error.code().is_some_and(|code| in_the_way.contains(code)) {
             return Err(error::translate(place, "connect", &error));
         }
         if began.elapsed() + PAUSE > patience {

@@ -52,7 +52,7 @@
 //! What it confirmed is there when it is back, but for one case, seen with version 3.10 and known of
 //! later ones: a quorum queue that was made less than half a second before, or up to three, has
 //! forgotten its messages and stays without a leader for ever. So Semel puts nothing into a queue
-//! before it is there to stay; that costs another queue, made and removed, some 20 ms for each of its
+//! before it is there to stay; that costs another queue, made and removed, some 40 ms for each of its
 //! queues once. What a kill in between left is made again when the queue is needed. Who makes such a
 //! queue himself, or writes to one that was just made, does not have that. A power cut of all
 //! servers may still take a queue that was made in the last second.

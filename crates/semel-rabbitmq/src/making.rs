@@ -207,16 +207,21 @@ impl Place {
         is_there: bool,
     ) -> Result<(), StoreError> {
         if is_there {
-            if self.answers(queue).await? {
+            let channel = self.open(connection).await?;
+            let messages = self.ready_count(&channel, queue).await?;
+            self.close(&channel).await;
+            // One that forgot its messages has none.
+            if messages > 0 || self.answers(queue).await? {
                 return Ok(());
             }
             tracing::warn!(queue, "a queue that was not made to the end is made again");
             self.remove(connection, queue).await?;
         }
         let channel = self.open(connection).await?;
-        self.declare(&channel, queue, arguments.clone()).await?;
+        let messages = self.declare(&channel, queue, arguments.clone()).await?;
         self.close(&channel).await;
-        self.remove(connection, queue).await
+        // Somebody else may have been quicker, and have used it.
+        if messages > 0 { Ok(()) } else { self.remove(connection, queue).await }
     }
 
     async fn remove(&self, connection: &Connection, queue: &str) -> Result<(), StoreError> {
@@ -246,14 +251,19 @@ impl Place {
         Ok(true)
     }
 
-    /// Whether a queue has a leader. What it gives out meanwhile goes back when the connection ends.
+    /// Whether a queue has a leader.
     async fn answers(&self, queue: &str) -> Result<bool, StoreError> {
         // One that does not answer takes its connection with it, a minute later.
         let connection = self.server.connect("looks").await?;
         let channel = self.open(&connection).await?;
         let asking = channel.basic_get(short(self, queue)?, BasicGetOptions::default());
         let answers = match tokio::time::timeout(self.server.patience, asking).await {
-            Ok(Ok(_)) => true,
+            // The next one who looks must find what was taken.
+            Ok(Ok(Some(_))) => {
+                self.lay_back(&channel, queue, 1).await?;
+                true
+            }
+            Ok(Ok(None)) => true,
             Err(_) => false,
             Ok(Err(error)) if is_internal(&error) => false,
             Ok(Err(error)) => return Err(self.translate("declare a queue", &error)),

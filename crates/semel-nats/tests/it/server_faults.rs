@@ -5,9 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use semel_core::Broker as _;
-use semel_core::broker::{
-    DeadReason, Receive, Registration, SendOutcome, SettleOutcome, Settlement,
-};
+use semel_core::broker::{DeadReason, Registration, SendOutcome, SettleOutcome, Settlement};
 use semel_core::operator::Operator as _;
 use semel_nats::{Nats, Options};
 
@@ -158,19 +156,55 @@ async fn what_waits_to_be_removed_is_not_mistaken_for_another() {
     let bare = rig.bare().await;
     let delete = format!("$JS.API.STREAM.DELETE.{}", rig.queue_stream("orders"));
     bare.request(delete, "".into()).await.unwrap();
-    sent(&other, message("first")).await;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    // Now it knows of a higher one.
-    sent(&old, message("second")).await;
-    // Whoever receives, from whatever queue, goes on removing.
-    let elsewhere = "elsewhere".to_owned();
-    let wait = Duration::from_secs(1);
-    let request = Receive { endpoint: elsewhere, max: 1, lease: LONG, wait };
-    assert!(old.receive(&request).await.unwrap().is_empty());
-    assert_eq!(held(&bare, &rig.queue_stream("orders")).await, 2);
-    for expected in ["first", "second"] {
-        assert_eq!(id(&next(&other, LONG).await), expected);
+    for name in ["first", "second", "third"] {
+        sent(&other, message(name)).await;
     }
+    // Now it knows of a higher one, and has more to remove.
+    let taken = receive(&old, 3, Duration::from_secs(2), Duration::ZERO).await.unwrap();
+    assert_eq!(taken.iter().map(id).collect::<Vec<_>>(), ["first", "second", "third"]);
+    settled(&old, &taken[1], Settlement::Ack).await;
+    let start = Instant::now();
+    while held(&bare, &rig.queue_stream("orders")).await != 2 {
+        assert!(start.elapsed() < Duration::from_secs(10), "what is settled is not removed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Nor do those who come later take it for one that was settled.
+    let new = rig.open().await;
+    for expected in ["first", "third"] {
+        assert_eq!(id(&next(&new, LONG).await), expected);
+    }
+}
+
+/// Gravestones outlast whoever registers first when a server is back after a long time: those who come
+/// after must read them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_removes_no_gravestone_that_others_need() {
+    let rig = fresh().await;
+    let nats = rig.open().await;
+    for number in 0..4 {
+        sent(&nats, message(format!("{number}"))).await;
+    }
+    for delivery in receive(&nats, 4, LONG, Duration::ZERO).await.unwrap() {
+        settled(&nats, &delivery, Settlement::Ack).await;
+    }
+    let bare = rig.bare().await;
+    let stones = format!("{}.state.orders=gone.*", rig.options.prefix);
+    let start = Instant::now();
+    while subjects(&bare, &rig.state_stream(), &stones).await == 0 {
+        assert!(start.elapsed() < Duration::from_secs(10), "no gravestone is laid");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let registration = Registration {
+        endpoint: "orders".to_owned(),
+        protocol: "outbox".to_owned(),
+        subscriptions: Vec::new(),
+    };
+    let later = rig.open().await;
+    for _ in 0..2 {
+        later.register(&registration).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    assert!(subjects(&bare, &rig.state_stream(), &stones).await > 0);
 }
 
 /// Server 2.9.10 was seen to die over the question for the last message of a subject, some time
