@@ -82,6 +82,11 @@
 //! - **Looking at dead letters reads all of an endpoint's.** It is meant for hundreds, not millions.
 //!   Looking waits for others who look; it holds up no worker, and no dead letter is lost if it is
 //!   cut. A replay that is cut may leave a message both replayed and dead.
+//! - **What waits when its server dies may come three minutes late.** A server that starts hands on the
+//!   messages whose wait is over before it has recovered its exchanges, finds none, and tries again
+//!   after `dead_letter_worker_publisher_confirm_timeout` (of `rabbit`, in `advanced.config`; 180000 ms
+//!   unless set; seen with version 3.10.8, whose log says `Cannot forward any dead-letter messages`).
+//!   Until then it is in no count, also not in `semel inspect`. Set it to some seconds.
 //! - **Long waits grow by the backlog.** A message that waits longer than a minute comes to its
 //!   endpoint's queue after each step, some twenty of them in a week; how long it lies there until a
 //!   worker sends it on is added.

@@ -6,6 +6,12 @@ use std::process::Command;
 use crate::daemon::{Daemon, listens};
 use crate::{ServerError, fresh};
 
+/// Besides the address to listen at: how long a server waits until it tries again to hand on a message
+/// whose wait has ended, in milliseconds. It tries for the first time before it has recovered its
+/// exchanges, and then rests three minutes unless told otherwise.
+const ARGUMENTS: &str = "-kernel inet_dist_use_interface {127,0,0,1} \
+    -rabbit dead_letter_worker_publisher_confirm_timeout 5000";
+
 /// A RabbitMQ server. Dropping it kills it, and the port mapper that it started.
 #[derive(Debug)]
 pub struct Rabbit {
@@ -57,7 +63,7 @@ impl Rabbit {
             // It reads its settings from the system's folder otherwise.
             .env("RABBITMQ_CONFIG_FILE", self.folder.join("rabbitmq"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", self.folder.join("plugins"))
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ARGUMENTS)
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("ERL_EPMD_PORT", &mapper_port);
         self.daemon = Some(Daemon::start("rabbitmq", command, &log, || listens(self.port))?);

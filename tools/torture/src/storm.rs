@@ -17,7 +17,7 @@ use crate::Trouble;
 use crate::books::Leftovers;
 use crate::crew::{Crew, Orders};
 use crate::plan::{Act, Event, Shape, plan};
-use crate::stack::Ground;
+use crate::stack::{Ground, Stack};
 
 /// How often everything is looked after.
 const BEAT: Duration = Duration::from_millis(20);
@@ -27,6 +27,11 @@ const CANCEL: usize = 50;
 const CUSTOMER_PATIENCE: Duration = Duration::from_secs(240);
 /// How often it is looked whether all is worked off.
 const LOOK: Duration = Duration::from_millis(500);
+/// How many looks in a row must find nothing.
+const QUIET_LOOKS: u32 = 2;
+/// The same on RabbitMQ. A message that has waited there, and that the server could not hand on when it
+/// came back, is in no count until it tries again, here after 5 s.
+const QUIET_LOOKS_RABBITMQ: u32 = 24;
 
 /// What came of a storm.
 #[derive(Debug)]
@@ -298,15 +303,19 @@ impl Storm {
         Ok(feeding)
     }
 
-    /// Waits until all is worked off, twice in a row; else tells what is left.
+    /// Waits until all is worked off, several looks in a row; else tells what is left.
     async fn drain(&mut self) -> Result<Option<Leftovers>, Trouble> {
         let place = self.ground.urls();
         let (mut quiet_looks, since) = (0, Instant::now());
+        let enough = match self.course.shape.stack {
+            Stack::PostgresRabbit => QUIET_LOOKS_RABBITMQ,
+            Stack::Sqlite | Stack::Postgres | Stack::PostgresNats => QUIET_LOOKS,
+        };
         loop {
             let looked = Leftovers::look(&place, &self.ground).await;
             let is_quiet = looked.as_ref().is_ok_and(Leftovers::is_nothing);
             quiet_looks = if is_quiet { quiet_looks + 1 } else { 0 };
-            if quiet_looks == 2 {
+            if quiet_looks == enough {
                 return Ok(None);
             }
             // A server that has just come back may not answer the first time.

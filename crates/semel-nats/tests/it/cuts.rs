@@ -92,7 +92,8 @@ async fn look(rig: &NatsRig, address: &str) -> Found {
     let mut deliveries = Vec::new();
     while start.elapsed() < LEASE * 2 {
         let wait = Duration::from_millis(500);
-        deliveries.extend(receive(&nats, 10, LONG, wait).await.unwrap());
+        let limit = Duration::from_secs(30);
+        deliveries.extend(until(limit, || receive(&nats, 10, LONG, wait)).await);
     }
     let dead = dead_letters(&nats).await.len();
     let bare = rig.bare().await;

@@ -71,13 +71,12 @@ impl Link {
     }
 
     fn cut_at(&self, cut: Cut, message: &[u8]) {
+        // Whatever the server says to this, nobody hears it.
+        self.is_mute.store(true, Ordering::SeqCst);
         let sent = match cut {
             Cut::Before(_) => &[],
             Cut::Within(_) => &message[..message.len() / 2],
-            Cut::After(_) => {
-                self.is_mute.store(true, Ordering::SeqCst);
-                message
-            }
+            Cut::After(_) => message,
         };
         // A server that is gone needs no cutting.
         let _ = (&self.server).write_all(sent);
