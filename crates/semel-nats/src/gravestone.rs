@@ -1,10 +1,12 @@
 //! Which messages were settled and removed a short while ago.
 
+use semel_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Nats;
 use crate::error::Failed;
-use crate::removal::Settled;
+use crate::receipt::Arrival;
+use crate::removal::{GRAVESTONE_KEPT, Settled};
 
 /// Some messages that were removed together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,11 +87,17 @@ impl Nats {
         Ok(Graveyard::of(found.iter().map(|(message, _)| Gravestone::read(&message.payload))))
     }
 
-    /// Has gravestones removed that handles left which are gone: later, for the server may just have
-    /// come back, and others have not read them.
+    /// Has gravestones removed that handles left which are gone: the others remove their own. Later,
+    /// for the server may just have come back, and others have not read them.
     pub(crate) async fn sweep_gravestones(&self, token: &str) -> Result<(), Failed> {
         let found = self.messages(&self.names.gravestones(token), 0).await?;
-        self.removals.adopt(found.iter().map(|(_, place)| place.sequence).collect());
+        let now = self.clock.now();
+        let is_left = |place: &Arrival| {
+            let laid = Timestamp::from_unix_ms(place.stored / 1_000_000);
+            now.since(laid) > GRAVESTONE_KEPT * 2
+        };
+        let left = found.iter().map(|(_, place)| place).filter(|place| is_left(place));
+        self.removals.adopt(left.map(|place| place.sequence).collect());
         Ok(())
     }
 }

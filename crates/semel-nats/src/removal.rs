@@ -37,7 +37,7 @@ pub(crate) const RECORD_KEPT: Duration = Duration::from_secs(1);
 const BACK_OFF: Duration = Duration::from_secs(1);
 /// How long a gravestone stays in which we are connected: longer than a server takes to note a
 /// removal, and than others take to read it after a cut.
-const GRAVESTONE_KEPT: Duration = Duration::from_secs(300);
+pub(crate) const GRAVESTONE_KEPT: Duration = Duration::from_secs(300);
 
 /// What is left of a message that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -246,7 +246,7 @@ impl Removals {
                 Some(_) => {}
             }
         }
-        self.wire.remove(&stream, it.sequence).await.map(|_| Fate::Removed)
+        self.wire.remove(&stream, it.sequence).await.map(|()| Fate::Removed)
     }
 
     fn put_back(&self, settled: impl IntoIterator<Item = Settled>, why: Failed) -> Failed {
@@ -375,5 +375,24 @@ async fn round(
         if is_all {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Later;
+
+    #[test]
+    fn what_waited_while_there_was_no_server_waits_once_more() {
+        let mut later = Later::new(Duration::from_secs(300));
+        later.add(vec![]);
+        later.add(vec![7]);
+        later.waiting[0].0 = Instant::now();
+        later.begin_anew();
+        let (when, revisions) = &later.waiting[0];
+        assert!(*when > Instant::now() + Duration::from_secs(200));
+        assert_eq!((later.waiting.len(), revisions.as_slice()), (1, &[7][..]));
     }
 }

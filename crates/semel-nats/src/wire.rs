@@ -192,14 +192,13 @@ impl Wire {
         }
     }
 
-    /// Removes one message of a stream; `false` if there was none. It may be there again after the
-    /// server was killed: to overwrite it would have the server wait for its disk each time.
-    pub(crate) async fn remove(&self, stream: &str, sequence: u64) -> Result<bool, Failed> {
+    /// Removes one message of a stream, if it is there. It may be there again after the server was
+    /// killed: to overwrite it would have the server wait for its disk each time.
+    pub(crate) async fn remove(&self, stream: &str, sequence: u64) -> Result<(), Failed> {
         let which = json!({ "seq": sequence, "no_erase": true });
         match self.api::<IgnoredAny>(&format!("STREAM.MSG.DELETE.{stream}"), &which).await {
-            Ok(_) => Ok(true),
-            Err(failed) if failed.is_missing() && !failed.is_stream_gone() => Ok(false),
-            Err(failed) => Err(failed),
+            Err(failed) if failed.is_missing() && !failed.is_stream_gone() => Ok(()),
+            removed => removed.map(drop),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What a server was seen to do wrong, and what we do about it.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use semel_core::Broker as _;
@@ -29,40 +30,81 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// How long a server may take to come back, and to do what it shall.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A server of a test's own, whose stream of `orders` can get the files that it had before.
+struct Own {
+    name: &'static str,
+    server: semel_servers::Nats,
+    options: Options,
+}
+
+impl Own {
+    fn start(name: &'static str) -> Self {
+        let options = Options { call_timeout: Duration::from_secs(1), ..fresh_options() };
+        Self { name, server: private(name), options }
+    }
+
+    async fn connect(&self) -> Nats {
+        let address = self.server.address();
+        until(LIMIT, || Nats::connect(&address, self.options.clone())).await
+    }
+
+    fn stream(&self) -> String {
+        format!("{}_queue_orders", self.options.prefix)
+    }
+
+    fn folder(&self) -> PathBuf {
+        folder(self.name).join("data/jetstream/$G/streams").join(self.stream())
+    }
+
+    fn kept(&self) -> PathBuf {
+        folder(self.name).join("kept")
+    }
+
+    fn keep(&self) {
+        copy(&self.folder().join("msgs"), &self.kept());
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    /// Starts it again, with the messages that were kept.
+    fn bring_back(&mut self) {
+        let messages = self.folder().join("msgs");
+        fs::remove_dir_all(&messages).unwrap();
+        copy(&self.kept(), &messages);
+        self.server.resume().unwrap();
+    }
+}
+
 /// A consumer that remembers more of its stream than the stream does never offers what comes under
 /// the numbers in between. A worker notices after the cut, and makes it anew. Here the stream gets
 /// the files that it had before; a server that is killed at the wrong moment does it by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_that_is_ahead_of_its_stream_is_made_anew() {
-    let name = "ahead";
-    let mut server = private(name);
-    let options = Options { call_timeout: Duration::from_secs(1), ..fresh_options() };
-    let limit = Duration::from_secs(20);
-    let address = server.address();
-    let nats = until(limit, || Nats::connect(&address, options.clone())).await;
-    let stream = format!("{}_queue_orders", options.prefix);
-    let streams = folder(name).join("data/jetstream/$G/streams");
-    let (files, kept) = (streams.join(&stream).join("msgs"), folder(name).join("kept"));
+    let mut own = Own::start("ahead");
+    let nats = own.connect().await;
     sent(&nats, message("first")).await;
-    copy(&files, &kept);
+    own.keep();
     for number in 2..=5 {
         sent(&nats, message(format!("old-{number}"))).await;
     }
     assert_eq!(receive(&nats, 10, LONG, Duration::from_secs(2)).await.unwrap().len(), 5);
     // The server writes down how far a consumer is a moment later.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    server.kill();
-    fs::remove_dir_all(&files).unwrap();
-    copy(&kept, &files);
-    server.resume().unwrap();
+    own.kill();
+    own.bring_back();
     let start = Instant::now();
     while !matches!(send(&nats, message("new")).await, SendOutcome::Sent) {
-        assert!(start.elapsed() < limit, "nothing can be sent any more");
+        assert!(start.elapsed() < LIMIT, "nothing can be sent any more");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let start = Instant::now();
     loop {
-        assert!(start.elapsed() < limit, "what was confirmed is not offered");
+        assert!(start.elapsed() < LIMIT, "what was confirmed is not offered");
         let wait = Duration::from_secs(1);
         let received = receive(&nats, 10, LONG, wait).await.unwrap_or_default();
         if received.iter().any(|delivery| id(delivery) == "new") {
@@ -76,38 +118,30 @@ async fn a_consumer_that_is_ahead_of_its_stream_is_made_anew() {
 /// what was settled, and it is removed once more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_settled_stays_so_though_its_server_forgets_the_removal() {
-    let name = "forgetful";
-    let mut server = private(name);
-    let options = Options { call_timeout: Duration::from_secs(1), ..fresh_options() };
-    let limit = Duration::from_secs(20);
-    let address = server.address();
-    let nats = until(limit, || Nats::connect(&address, options.clone())).await;
-    let stream = format!("{}_queue_orders", options.prefix);
-    let folder_of_stream = folder(name).join("data/jetstream/$G/streams").join(&stream);
-    let (files, kept) = (folder_of_stream.join("msgs"), folder(name).join("kept"));
+    let mut own = Own::start("forgetful");
+    let nats = own.connect().await;
+    let (address, stream) = (own.server.address(), own.stream());
     for number in 0..20 {
         sent(&nats, message(format!("{number}"))).await;
     }
-    copy(&files, &kept);
+    own.keep();
     for delivery in receive(&nats, 20, LONG, Duration::ZERO).await.unwrap() {
         settled(&nats, &delivery, Settlement::Ack).await;
     }
     let bare = async_nats::connect(&address).await.unwrap();
     let start = Instant::now();
     // The highest stays, with its record.
-    let records = format!("{}.state.orders.*", options.prefix);
-    let state = format!("{}_state", options.prefix);
-    while held(&bare, &stream).await != 1 || subjects(&bare, &state, &records).await != 1 {
-        assert!(start.elapsed() < limit, "what is settled is not removed");
+    let records = format!("{}.state.orders.*", own.options.prefix);
+    let state = format!("{}_state", own.options.prefix);
+    while held(&bare, &stream).await != 1 || subjects(&bare, &state, &records).await.len() != 1 {
+        assert!(start.elapsed() < LIMIT, "what is settled is not removed");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    server.kill();
-    fs::remove_dir_all(&files).unwrap();
-    copy(&kept, &files);
-    // And so do its consumers: they begin anew.
-    fs::remove_dir_all(folder_of_stream.join("obs")).unwrap();
-    server.resume().unwrap();
-    let bare = until(limit, || async {
+    own.kill();
+    // Its consumers are forgotten as well: they begin anew.
+    fs::remove_dir_all(own.folder().join("obs")).unwrap();
+    own.bring_back();
+    let bare = until(LIMIT, || async {
         let connected = async_nats::connect(&address).await;
         connected.map_err(|error| panic!("{error}"))
     })
@@ -119,7 +153,7 @@ async fn what_was_settled_stays_so_though_its_server_forgets_the_removal() {
     bare.request(format!("$JS.API.STREAM.PURGE.{state}"), purge.into()).await.unwrap();
     let start = Instant::now();
     while held(&bare, &stream).await != 1 {
-        assert!(start.elapsed() < limit, "what came again is not removed");
+        assert!(start.elapsed() < LIMIT, "what came again is not removed");
         let wait = Duration::from_millis(200);
         let received = receive(&nats, 20, LONG, wait).await.unwrap_or_default();
         assert!(received.is_empty(), "settled, and delivered again: {received:?}");
@@ -136,13 +170,14 @@ async fn held(bare: &async_nats::Client, stream: &str) -> u64 {
     info["state"]["messages"].as_u64().unwrap_or_default()
 }
 
-/// How many subjects of a kind there are in a stream.
-async fn subjects(bare: &async_nats::Client, stream: &str, filter: &str) -> usize {
+/// The subjects of a kind that there are in a stream.
+async fn subjects(bare: &async_nats::Client, stream: &str, filter: &str) -> BTreeSet<String> {
     let subject = format!("$JS.API.STREAM.INFO.{stream}");
     let question = serde_json::json!({ "subjects_filter": filter }).to_string();
     let answer = bare.request(subject, question.into()).await.unwrap();
     let info: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
-    info["state"]["subjects"].as_object().map_or(0, serde_json::Map::len)
+    let subjects = info["state"]["subjects"].as_object();
+    subjects.into_iter().flatten().map(|(subject, _)| subject.clone()).collect()
 }
 
 /// The last message of a queue waits for its removal until there is a higher one. Should somebody
@@ -190,21 +225,26 @@ async fn a_registration_removes_no_gravestone_that_others_need() {
     let bare = rig.bare().await;
     let stones = format!("{}.state.orders=gone.*", rig.options.prefix);
     let start = Instant::now();
-    while subjects(&bare, &rig.state_stream(), &stones).await == 0 {
+    while subjects(&bare, &rig.state_stream(), &stones).await.is_empty() {
         assert!(start.elapsed() < Duration::from_secs(10), "no gravestone is laid");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let laid = subjects(&bare, &rig.state_stream(), &stones).await;
     let registration = Registration {
         endpoint: "orders".to_owned(),
         protocol: "outbox".to_owned(),
         subscriptions: Vec::new(),
     };
+    // One that knows of higher records, under which it may remove.
     let later = rig.open().await;
+    sent(&later, message("later")).await;
+    settled(&later, &next(&later, LONG).await, Settlement::Ack).await;
     for _ in 0..2 {
         later.register(&registration).await.unwrap();
         tokio::time::sleep(Duration::from_millis(600)).await;
     }
-    assert!(subjects(&bare, &rig.state_stream(), &stones).await > 0);
+    let left = subjects(&bare, &rig.state_stream(), &stones).await;
+    assert!(left.is_superset(&laid), "{laid:?} {left:?}");
 }
 
 /// Server 2.9.10 was seen to die over the question for the last message of a subject, some time
